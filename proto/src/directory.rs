@@ -1,0 +1,166 @@
+//! The directory: everything the meta group has decided, as plain maps. The meta state machine,
+//! every node and every router hold one and change it only by applying [`Record`]s in order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::api_key::KeyHash;
+use crate::ids::{GroupId, NodeId, ReplicaId};
+use crate::schema::{
+    ClusterRecord, KeyRecord, NodeRecord, Record, ShardRecord, TenantRecord, record::What,
+};
+
+/// A directory that one task updates and many read. Never hold the lock across an await.
+pub type SharedDirectory = Arc<parking_lot::RwLock<Directory>>;
+
+/// Nodes, shards, tenants and keys of a ranch at one epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// How many changes have been applied; grows by one with each.
+    pub epoch: u64,
+    /// Absent until the ranch is bootstrapped.
+    pub cluster: Option<ClusterRecord>,
+    /// Machines by id.
+    pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Shards by group, from 1.
+    pub shards: BTreeMap<GroupId, ShardRecord>,
+    /// Tenants by id.
+    pub tenants: BTreeMap<String, TenantRecord>,
+    keys: HashMap<KeyHash, KeyRecord>,
+}
+
+impl Directory {
+    /// Puts one record in force, or takes it out when it says it is removed.
+    pub fn apply(&mut self, record: Record) {
+        let removed = record.removed;
+        match record.what {
+            Some(What::Cluster(cluster)) => self.cluster = (!removed).then_some(cluster),
+            Some(What::Node(node)) => put(&mut self.nodes, NodeId(node.id), node, removed),
+            Some(What::Shard(shard)) => put(&mut self.shards, GroupId(shard.id), shard, removed),
+            Some(What::Tenant(tenant)) => {
+                put(&mut self.tenants, tenant.id.clone(), tenant, removed);
+            }
+            Some(What::Key(key)) => self.apply_key(key, removed),
+            // A kind of record this version does not know: the cluster version is raised only
+            // when every node knows it, so it is not for us.
+            None => {}
+        }
+    }
+
+    fn apply_key(&mut self, key: KeyRecord, removed: bool) {
+        let Some(hash) = KeyHash::from_slice(&key.hash) else { return };
+        if removed {
+            self.keys.remove(&hash);
+        } else {
+            self.keys.insert(hash, key);
+        }
+    }
+
+    /// Every record, such that applying them to an empty directory gives this one.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let cluster = self.cluster.iter().cloned().map(What::Cluster);
+        let nodes = self.nodes.values().cloned().map(What::Node);
+        let shards = self.shards.values().cloned().map(What::Shard);
+        let tenants = self.tenants.values().cloned().map(What::Tenant);
+        let keys = self.keys.values().cloned().map(What::Key);
+        let all = cluster.chain(nodes).chain(shards).chain(tenants).chain(keys);
+        all.map(|what| Record { what: Some(what), removed: false })
+    }
+
+    /// The record of a presented key, whatever its tenant's state. Unknown keys cost the same
+    /// hashing as known ones.
+    #[must_use]
+    pub fn find_key(&self, presented: &str) -> Option<&KeyRecord> {
+        self.keys.get(&self.hash_key(presented)?)
+    }
+
+    /// The stored form of a key in this ranch; `None` before bootstrap.
+    #[must_use]
+    pub fn hash_key(&self, key: &str) -> Option<KeyHash> {
+        let salt = self.cluster.as_ref()?.key_salt.as_ref().try_into().ok()?;
+        Some(KeyHash::of(salt, key))
+    }
+
+    /// Whether a key with this hash exists.
+    #[must_use]
+    pub fn has_key(&self, hash: &KeyHash) -> bool {
+        self.keys.contains_key(hash)
+    }
+
+    /// Keys of one tenant; those of administrators for the empty name.
+    pub fn keys_of<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = &'a KeyRecord> {
+        self.keys.values().filter(move |key| key.tenant == tenant)
+    }
+
+    /// The replica a node runs now, by its current incarnation.
+    #[must_use]
+    pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
+        let record = self.nodes.get(&node)?;
+        Some(ReplicaId::new(node, record.incarnation))
+    }
+
+    /// The nodes that hold a group: a shard's replicas, or every machine for the meta group.
+    #[must_use]
+    pub fn nodes_of(&self, group: GroupId) -> Vec<NodeId> {
+        if group == GroupId::META {
+            return self.nodes.keys().copied().collect();
+        }
+        let Some(shard) = self.shards.get(&group) else { return Vec::new() };
+        shard.replicas.iter().map(|&replica| ReplicaId(replica).node()).collect()
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V, removed: bool) {
+    if removed {
+        map.remove(&key);
+    } else {
+        map.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(hash: u8, tenant: &str) -> KeyRecord {
+        KeyRecord { hash: vec![hash; 32].into(), tenant: tenant.into(), ..KeyRecord::default() }
+    }
+
+    fn put_record(what: What) -> Record {
+        Record { what: Some(what), removed: false }
+    }
+
+    #[test]
+    fn records_rebuild_the_directory() {
+        let mut directory = Directory::default();
+        let cluster = ClusterRecord { key_salt: vec![7; 32].into(), ..Default::default() };
+        directory.apply(put_record(What::Cluster(cluster)));
+        directory.apply(put_record(What::Node(NodeRecord { id: 2, incarnation: 3, ..Default::default() })));
+        directory.apply(put_record(What::Shard(ShardRecord { id: 1, replicas: vec![2 << 32 | 3], ..Default::default() })));
+        directory.apply(put_record(What::Tenant(TenantRecord { id: "will".into(), shard: 1, ..Default::default() })));
+        directory.apply(put_record(What::Key(key(1, "will"))));
+        let mut copy = Directory::default();
+        directory.records().for_each(|record| copy.apply(record));
+        assert_eq!(copy.nodes, directory.nodes);
+        assert_eq!(copy.tenants, directory.tenants);
+        assert_eq!(copy.keys_of("will").count(), 1);
+        assert_eq!(copy.replica_on(NodeId(2)), Some(ReplicaId::new(NodeId(2), 3)));
+        assert_eq!(copy.nodes_of(GroupId(1)), [NodeId(2)]);
+        assert_eq!(copy.nodes_of(GroupId::META), [NodeId(2)]);
+    }
+
+    #[test]
+    fn keys_are_found_by_presenting_them_and_go_when_removed() {
+        let mut directory = Directory::default();
+        assert!(directory.find_key("pmb-v1-x").is_none(), "no salt yet");
+        let cluster = ClusterRecord { key_salt: vec![7; 32].into(), ..Default::default() };
+        directory.apply(put_record(What::Cluster(cluster)));
+        let hash = directory.hash_key("pmb-v1-x").unwrap();
+        let record = KeyRecord { hash: hash.0.to_vec().into(), tenant: "a".into(), ..Default::default() };
+        directory.apply(put_record(What::Key(record.clone())));
+        assert_eq!(directory.find_key("pmb-v1-x").unwrap().tenant, "a");
+        assert!(directory.find_key("pmb-v1-y").is_none());
+        directory.apply(Record { what: Some(What::Key(record)), removed: true });
+        assert!(directory.find_key("pmb-v1-x").is_none());
+    }
+}
