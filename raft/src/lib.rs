@@ -1,1 +1,13 @@
-//! placeholder
+//! Replication and storage: the Raft log engine, the state machines of shards and of the meta
+//! group, snapshots, and [`Group`], the handle through which a node proposes and reads.
+//!
+//! Only this crate opens RocksDB. It knows nothing of sockets, HTTP or placement.
+
+pub mod convert;
+pub mod group;
+pub mod log;
+pub mod state;
+pub mod types;
+
+pub use group::Group;
+pub use types::TypeConfig;
