@@ -1,0 +1,45 @@
+# The ways to build, check and run Ranch. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Outside the checkout, so that a fresh clone reuses what was built before.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/ranch/target
+# Tests write their data here: durability shows only on a real disk, and /tmp may be memory.
+export TMPDIR ?= $(CARGO_TARGET_DIR)/tmp
+
+# Extra arguments for the command a target runs: make up ARGS="--listen 127.0.0.1:8080"
+ARGS ?=
+
+.PHONY: help up build test verify fix bench deny deps
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## Build and run a whole ranch on this machine until Ctrl-C.
+	@exec $(CARGO_TARGET_DIR)/release/ranch up $(ARGS)
+
+build: deps ## Build the release binary, installing what is missing.
+	cargo build --release --locked --bin ranch
+
+test: deps verify ## Everything CI runs: verify, all tests, documentation examples.
+	@mkdir -p $(TMPDIR)
+	scripts/nextest $(ARGS)
+	cargo test --workspace --locked --doc --quiet
+
+verify: ## Check formatting, lints and house rules. Writes nothing to the checkout.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo test --locked --quiet --test tidy
+
+fix: ## Format the code and apply what clippy can fix by itself.
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
+	$(CARGO_TARGET_DIR)/release/ranch bench $(ARGS)
+
+deny: ## Check licences, advisories and banned crates (needs cargo-deny).
+	cargo deny check
+
+deps:
+	@scripts/deps
