@@ -1,5 +1,5 @@
 //! Replication and storage: the Raft log engine, the state machines of shards and of the meta
-//! group, snapshots, and [`Group`], the handle through which a node proposes and reads.
+//! group, snapshots, and [`group`], the handles through which a node proposes and reads.
 //!
 //! Only this crate opens RocksDB. It knows nothing of sockets, HTTP or placement.
 
@@ -9,5 +9,5 @@ pub mod log;
 pub mod state;
 pub mod types;
 
-pub use group::Group;
+pub use group::{GroupCore, MetaGroup, ShardGroup};
 pub use types::TypeConfig;

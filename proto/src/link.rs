@@ -1,0 +1,24 @@
+//! Links: long-lived, multiplexed connections between the processes of a ranch.
+//!
+//! A [`Link`] carries requests to one peer over one bidirectional stream, many at a time, matched
+//! to their replies by id; frames that wait together leave as one message. It reconnects by
+//! itself, answers nothing twice, and says [`ShardError::Unknown`](crate::ShardError) for every
+//! request that was under way when it broke. [`Links`] holds the links of a process by peer and
+//! lane; [`RemoteShards`] is the [`Shards`](crate::Shards) of a router outside any node.
+
+mod batch;
+mod connection;
+mod pending;
+mod pool;
+mod remote;
+
+pub use batch::Batched;
+pub use connection::{Link, LinkOptions, Sent};
+pub use pool::{Lane, Links};
+pub use remote::RemoteShards;
+
+/// Version of the frames on a link, sent in every hello.
+pub const PROTOCOL: u32 = 1;
+
+/// Largest message on a link, in bytes: a batch of frames and one frame more.
+pub const MESSAGE_MAX: usize = 8 << 20;

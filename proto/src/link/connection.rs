@@ -1,0 +1,293 @@
+//! One link: a handle that sends, and a task that keeps a connection to the peer.
+//!
+//! What must hold: a request is handed to the wire at most once; if the connection ends before
+//! its reply, its asker hears `Unknown`; if it never reached the queue, `Unavailable`. Requests
+//! sent from one task arrive in the order they were sent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt as _;
+use tonic::transport::{Channel, Endpoint};
+
+use super::pending::Pending;
+use super::{Batched, MESSAGE_MAX, PROTOCOL};
+use crate::refusal::ShardError;
+use crate::schema::ranch_client::RanchClient;
+use crate::schema::{Envelope, Frame, Hello, Reply, Request, frame, request};
+
+/// Frames that may wait to be written; beyond it senders hear `Overloaded`.
+const QUEUE: usize = 16_384;
+/// A ping goes out when nothing came in for so long.
+const PING_AFTER: Duration = Duration::from_millis(100);
+/// A peer that says nothing for so long is dead.
+const DEAD_AFTER: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Between attempts to connect.
+const RETRY: Duration = Duration::from_millis(50);
+const WINDOW: u32 = 8 << 20;
+
+/// Who a link's owner is, said in its hello.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// 0 for a router.
+    pub node: u32,
+    /// Version of the binary.
+    pub version: String,
+    /// Empty until known.
+    pub cluster_id: Arc<RwLock<bytes::Bytes>>,
+}
+
+/// A link to one peer. Dropping it closes the connection.
+pub struct Link {
+    current: Arc<RwLock<Option<Connected>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Connected {
+    queue: mpsc::Sender<Frame>,
+    pending: Arc<Pending>,
+}
+
+/// A request that has been queued: resolves to its reply.
+pub struct Sent {
+    id: u64,
+    pending: Arc<Pending>,
+    reply: oneshot::Receiver<Result<Reply, ShardError>>,
+}
+
+impl Link {
+    /// Starts a link to `addr` (`host:port`), which connects and reconnects by itself.
+    #[must_use]
+    pub fn start(addr: String, options: LinkOptions) -> Self {
+        let current = Arc::new(RwLock::new(None));
+        let keeper = Keeper { addr, options, current: Arc::clone(&current) };
+        Self { current, task: tokio::spawn(keeper.run()) }
+    }
+
+    /// Queues a request. It is on its way, in order, when this returns.
+    ///
+    /// # Errors
+    /// [`ShardError::Unavailable`] when there is no connection, [`ShardError::Overloaded`] when
+    /// too many frames wait. Nothing was sent then.
+    pub fn send(&self, request: Request) -> Result<Sent, ShardError> {
+        let connected = self.current.read().clone();
+        let Some(Connected { queue, pending }) = connected else {
+            return Err(not_connected());
+        };
+        let (waiter, reply) = oneshot::channel();
+        let id = pending.add(waiter).ok_or_else(not_connected)?;
+        let frame = Frame { id, body: Some(frame::Body::Request(request)) };
+        if let Err(error) = queue.try_send(frame) {
+            pending.forget(id);
+            return Err(match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    ShardError::Overloaded { detail: "the link's queue is full".into() }
+                }
+                mpsc::error::TrySendError::Closed(_) => not_connected(),
+            });
+        }
+        Ok(Sent { id, pending, reply })
+    }
+
+    /// Sends a request and waits for its reply until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Link::send`], what the peer refused with, and [`ShardError::Unknown`] when the
+    /// deadline passes or the connection breaks first.
+    pub async fn call(&self, request: Request, deadline: Instant) -> Result<Reply, ShardError> {
+        let sent = self.send(request)?;
+        tokio::time::timeout_at(deadline.into(), sent)
+            .await
+            .unwrap_or_else(|_| Err(unknown("no answer before the deadline")))
+    }
+
+    /// Whether a connection stands at this moment.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.current.read().is_some()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(connected) = self.current.write().take() {
+            connected.pending.close("the link was closed");
+        }
+    }
+}
+
+impl Future for Sent {
+    type Output = Result<Reply, ShardError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.reply)
+            .poll(cx)
+            .map(|end| end.unwrap_or_else(|_| Err(unknown("the link was closed"))))
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        // After a reply this finds nothing, which is cheap; after a timeout it frees the slot.
+        self.pending.forget(self.id);
+    }
+}
+
+fn not_connected() -> ShardError {
+    ShardError::Unavailable { detail: "no connection to the node".into() }
+}
+
+fn unknown(detail: &str) -> ShardError {
+    ShardError::Unknown { detail: detail.into() }
+}
+
+/// The task that keeps a link connected.
+struct Keeper {
+    addr: String,
+    options: LinkOptions,
+    current: Arc<RwLock<Option<Connected>>>,
+}
+
+/// Why a connection could not be made or ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkEnd {
+    #[error("the address is not one: {source}")]
+    Address { source: tonic::transport::Error },
+    #[error("cannot connect: {source}")]
+    Connect { source: tonic::transport::Error },
+    #[error("the peer refused or broke the stream: {status}")]
+    Stream { status: Box<tonic::Status> },
+    #[error("the peer closed the stream")]
+    Closed,
+    #[error("the peer has been silent for {DEAD_AFTER:?}")]
+    Silent,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut last_said = String::new();
+        loop {
+            let end = self.connect_and_serve().await;
+            self.disconnect(&end);
+            let said = end.to_string();
+            if said != last_said {
+                tracing::info!(peer = %self.addr, "link down: {said}");
+                last_said = said;
+            }
+            let jitter = Duration::from_millis(fastrand::u64(0..25));
+            tokio::time::sleep(RETRY + jitter).await;
+        }
+    }
+
+    fn disconnect(&self, end: &LinkEnd) {
+        if let Some(connected) = self.current.write().take() {
+            connected.pending.close(&end.to_string());
+        }
+    }
+
+    async fn connect_and_serve(&self) -> LinkEnd {
+        match self.connect().await {
+            Ok((connected, inbound)) => {
+                tracing::debug!(peer = %self.addr, "link up");
+                *self.current.write() = Some(connected.clone());
+                serve(&connected, inbound).await
+            }
+            Err(end) => end,
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connected, tonic::Streaming<Envelope>), LinkEnd> {
+        let channel = connect_channel(&self.addr).await?;
+        let mut client = RanchClient::new(channel)
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX);
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let hello = Hello {
+            protocol: PROTOCOL,
+            cluster_id: self.options.cluster_id.read().clone(),
+            node: self.options.node,
+            version: self.options.version.clone(),
+        };
+        // The queue is empty, so this cannot fail; the hello is the first frame.
+        let _ = queue.try_send(Frame { id: 0, body: Some(frame::Body::Hello(hello)) });
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, client.link(Batched::new(receiver)));
+        let response = opened.await.map_err(|_| LinkEnd::Silent)?;
+        let inbound =
+            response.map_err(|status| LinkEnd::Stream { status: Box::new(status) })?.into_inner();
+        Ok((Connected { queue, pending: Arc::default() }, inbound))
+    }
+}
+
+/// Connects to `addr` with the settings all links share.
+async fn connect_channel(addr: &str) -> Result<Channel, LinkEnd> {
+    Endpoint::from_shared(format!("http://{addr}"))
+        .map_err(|source| LinkEnd::Address { source })?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .connect()
+        .await
+        .map_err(|source| LinkEnd::Connect { source })
+}
+
+/// Delivers replies until the stream ends or the peer falls silent.
+async fn serve(connected: &Connected, mut inbound: tonic::Streaming<Envelope>) -> LinkEnd {
+    let mut heard = Instant::now();
+    let mut tick = tokio::time::interval(PING_AFTER);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            message = inbound.next() => match message {
+                Some(Ok(envelope)) => {
+                    heard = Instant::now();
+                    deliver(&connected.pending, envelope);
+                }
+                Some(Err(status)) => return LinkEnd::Stream { status: Box::new(status) },
+                None => return LinkEnd::Closed,
+            },
+            _ = tick.tick() => {
+                let silence = heard.elapsed();
+                if silence >= DEAD_AFTER {
+                    return LinkEnd::Silent;
+                }
+                if silence >= PING_AFTER {
+                    ping(connected);
+                }
+            }
+        }
+    }
+}
+
+fn deliver(pending: &Pending, envelope: Envelope) {
+    for frame in envelope.frames {
+        if let Some(frame::Body::Reply(reply)) = frame.body {
+            pending.complete(frame.id, reply);
+        }
+    }
+}
+
+/// Asks the peer for a sign of life; id 0 is waited for by nobody.
+fn ping(connected: &Connected) {
+    let request = Request { body: Some(request::Body::Ping(true)), ..Request::default() };
+    // A full queue means traffic enough; a closed one is noticed by the reading side.
+    let _ = connected.queue.try_send(Frame { id: 0, body: Some(frame::Body::Request(request)) });
+}
+
+/// A plain client to `addr` for calls outside the frames of a link.
+pub(super) async fn plain_client(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
+    let channel = connect_channel(addr)
+        .await
+        .map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
+    Ok(RanchClient::new(channel)
+        .max_decoding_message_size(MESSAGE_MAX)
+        .max_encoding_message_size(MESSAGE_MAX))
+}

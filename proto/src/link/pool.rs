@@ -1,0 +1,104 @@
+//! The links of one process, by peer and lane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tonic::transport::Channel;
+
+use super::connection::plain_client;
+use super::{Link, LinkOptions};
+use crate::ids::NodeId;
+use crate::refusal::ShardError;
+use crate::schema::ranch_client::RanchClient;
+
+/// Traffic that must not wait behind other traffic has a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Heartbeats, votes, leader transfer.
+    Control,
+    /// Log entries and clients' requests.
+    Data,
+}
+
+/// Links to every peer whose address is known. Cheap to share behind an `Arc`.
+pub struct Links {
+    options: LinkOptions,
+    peers: RwLock<HashMap<NodeId, Peer>>,
+}
+
+struct Peer {
+    addr: String,
+    control: Option<Arc<Link>>,
+    data: Option<Arc<Link>>,
+}
+
+impl Links {
+    /// An empty pool; links are made when first used.
+    #[must_use]
+    pub fn new(options: LinkOptions) -> Self {
+        Self { options, peers: RwLock::default() }
+    }
+
+    /// What the links say of this process.
+    #[must_use]
+    pub fn options(&self) -> &LinkOptions {
+        &self.options
+    }
+
+    /// Sets a peer's address; links to an older address of it are closed.
+    pub fn set_peer(&self, node: NodeId, addr: &str) {
+        let mut peers = self.peers.write();
+        if peers.get(&node).is_some_and(|peer| peer.addr == addr) {
+            return;
+        }
+        peers.insert(node, Peer { addr: addr.to_owned(), control: None, data: None });
+    }
+
+    /// Closes the links to a peer that left the ranch.
+    pub fn remove_peer(&self, node: NodeId) {
+        self.peers.write().remove(&node);
+    }
+
+    /// The peers known, in no order.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(NodeId, String)> {
+        self.peers.read().iter().map(|(node, peer)| (*node, peer.addr.clone())).collect()
+    }
+
+    /// The link to a peer, started if need be; `None` when its address is not known.
+    #[must_use]
+    pub fn get(&self, node: NodeId, lane: Lane) -> Option<Arc<Link>> {
+        if let Some(link) = self.peers.read().get(&node).and_then(|peer| peer.lane(lane).clone()) {
+            return Some(link);
+        }
+        let mut peers = self.peers.write();
+        let peer = peers.get_mut(&node)?;
+        let addr = peer.addr.clone();
+        let slot = match lane {
+            Lane::Control => &mut peer.control,
+            Lane::Data => &mut peer.data,
+        };
+        let start = || Arc::new(Link::start(addr, self.options.clone()));
+        Some(Arc::clone(slot.get_or_insert_with(start)))
+    }
+
+    /// A client on a connection of its own, for calls that are not frames of a link.
+    ///
+    /// # Errors
+    /// [`ShardError::Unavailable`] when the peer is unknown or cannot be reached.
+    pub async fn client(&self, node: NodeId) -> Result<RanchClient<Channel>, ShardError> {
+        let addr = self.peers.read().get(&node).map(|peer| peer.addr.clone());
+        let detail = || format!("the address of node {node} is not known");
+        plain_client(&addr.ok_or_else(|| ShardError::Unavailable { detail: detail() })?).await
+    }
+}
+
+impl Peer {
+    fn lane(&self, lane: Lane) -> &Option<Arc<Link>> {
+        match lane {
+            Lane::Control => &self.control,
+            Lane::Data => &self.data,
+        }
+    }
+}

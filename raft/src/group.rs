@@ -1,0 +1,18 @@
+//! A node's replica of a group, running: propose, read, watch, change members, stop.
+//!
+//! [`GroupCore`] is what shards and the meta group have in common; [`ShardGroup`] and
+//! [`MetaGroup`] add the commands of their state machines. Requests meet in two queues a group:
+//! the [`proposer`] packs waiting commands into one log entry, and the [`barrier`] lets all
+//! waiting reads share one confirmation of leadership.
+
+mod barrier;
+mod core;
+mod meta;
+mod options;
+mod proposer;
+mod shard;
+
+pub use self::core::{GroupCore, GroupError};
+pub use meta::MetaGroup;
+pub use options::{GroupOptions, Timers};
+pub use shard::ShardGroup;

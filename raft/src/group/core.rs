@@ -1,0 +1,242 @@
+//! What every group has: the openraft handle, its read barrier and its account of itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ForwardToLeader, InitializeError, RaftError};
+use openraft::{EmptyNode, Raft, RaftMetrics, RaftNetworkFactory, ServerState};
+use ranch_proto::schema::{GroupStatus, ReplicaProgress};
+use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
+
+use super::barrier::Barrier;
+use super::options::GroupOptions;
+use crate::log::GroupLog;
+use crate::state::{SnapshotHandle, StateMachine};
+use crate::types::TypeConfig;
+
+/// The openraft handle of a group.
+pub type RaftHandle = Raft<TypeConfig, StateMachine>;
+
+/// Why a group cannot be run or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// openraft stopped, or could not start, because of its storage.
+    #[error("group {group} cannot run: {detail}")]
+    Fatal {
+        /// The group.
+        group: GroupId,
+        /// openraft's own words.
+        detail: String,
+    },
+    /// A change of members was refused; trying again later may help.
+    #[error("the members of group {group} cannot be changed now: {detail}")]
+    Members {
+        /// The group.
+        group: GroupId,
+        /// openraft's own words.
+        detail: String,
+    },
+}
+
+/// A running replica. Cheap to clone.
+#[derive(Clone)]
+pub struct GroupCore {
+    group: GroupId,
+    replica: ReplicaId,
+    raft: RaftHandle,
+    barrier: Barrier,
+}
+
+impl GroupCore {
+    /// Builds the replica from its stores; it does nothing until [`GroupCore::run`].
+    ///
+    /// # Errors
+    /// When the stores cannot be read.
+    pub async fn build<N>(
+        options: &GroupOptions,
+        log: GroupLog,
+        machine: StateMachine,
+        network: N,
+    ) -> Result<Self, GroupError>
+    where
+        N: RaftNetworkFactory<TypeConfig>,
+        N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
+    {
+        let config = Arc::clone(&options.config);
+        let built = Raft::build(options.replica.0, config, network, log, machine).await;
+        let group = options.group;
+        let raft =
+            built.map_err(|fatal| GroupError::Fatal { group, detail: fatal.to_string() })?;
+        let barrier = Barrier::start(group, raft.clone());
+        Ok(Self { group, replica: options.replica, raft, barrier })
+    }
+
+    /// Lets the replica take part in elections and replication.
+    pub fn run(&self) {
+        self.raft.run();
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// This node's replica of it.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// openraft's own handle, for the node's network services.
+    #[must_use]
+    pub fn raft(&self) -> &RaftHandle {
+        &self.raft
+    }
+
+    /// openraft's metrics as of now, copied: a held reference would block the core.
+    #[must_use]
+    pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Whether this replica leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// The term and the leader known to this replica.
+    #[must_use]
+    pub fn leader(&self) -> (u64, Option<NodeId>) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.current_term, metrics.current_leader.map(|id| ReplicaId(id).node()))
+    }
+
+    /// Waits until this replica's state reflects every write acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`ShardError::NotLeader`] when it does not lead or cannot confirm that it does.
+    pub async fn read_barrier(&self) -> Result<(), ShardError> {
+        self.barrier.wait().await
+    }
+
+    /// Makes this replica and the others of `members` a new group. Harmless when it exists.
+    ///
+    /// # Errors
+    /// When the replica has stopped.
+    pub async fn initialize(&self, members: &[ReplicaId]) -> Result<(), GroupError> {
+        let members: BTreeSet<u64> = members.iter().map(|replica| replica.0).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => {
+                Err(GroupError::Fatal { group: self.group, detail: error.to_string() })
+            }
+        }
+    }
+
+    /// Adds a learner without waiting for it to catch up.
+    ///
+    /// # Errors
+    /// When another change is under way or this replica does not lead.
+    pub async fn add_learner(&self, replica: ReplicaId) -> Result<(), GroupError> {
+        let added = self.raft.add_learner(replica.0, EmptyNode {}, false).await;
+        added.map(drop).map_err(|error| self.members_error(&error))
+    }
+
+    /// Makes exactly `voters` the voters; those left out are forgotten, not kept as learners.
+    ///
+    /// # Errors
+    /// When another change is under way or this replica does not lead.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), GroupError> {
+        let changed = self.raft.change_membership(voters, false).await;
+        changed.map(drop).map_err(|error| self.members_error(&error))
+    }
+
+    /// Forgets learners.
+    ///
+    /// # Errors
+    /// When another change is under way or this replica does not lead.
+    pub async fn remove_learners(&self, learners: BTreeSet<u64>) -> Result<(), GroupError> {
+        let change = openraft::ChangeMembers::RemoveNodes(learners);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(drop).map_err(|error| self.members_error(&error))
+    }
+
+    fn members_error(&self, error: &impl std::fmt::Display) -> GroupError {
+        GroupError::Members { group: self.group, detail: error.to_string() }
+    }
+
+    /// Hands leadership to `to`, if that replica holds everything this leader has; openraft must
+    /// not be asked otherwise. Returns whether it was asked.
+    pub async fn transfer_leader(&self, to: ReplicaId) -> bool {
+        let metrics = self.metrics();
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0)).cloned();
+        let matched = matched.flatten().map(|id| id.index);
+        if matched.is_none() || matched < metrics.last_log_index {
+            return false;
+        }
+        self.raft.trigger().transfer_leader(to.0).await.is_ok()
+    }
+
+    /// Waits until this replica has stopped by itself, and says why. Only faults end it.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "its metrics ended".to_owned();
+            }
+        }
+    }
+
+    /// Stops the replica, waiting at most `limit`.
+    pub async fn shutdown(&self, limit: Duration) {
+        if tokio::time::timeout(limit, self.raft.shutdown()).await.is_err() {
+            tracing::warn!(group = %self.group, "the group did not stop within {limit:?}");
+        }
+    }
+
+    /// The replica's account of itself, without what only its state machine knows.
+    #[must_use]
+    pub fn status(&self) -> GroupStatus {
+        let metrics = self.metrics();
+        let members = metrics.membership_config.membership();
+        let state = match (&metrics.running_state, metrics.state) {
+            (Err(_), _) => "stopped",
+            (Ok(()), ServerState::Leader) => "leader",
+            (Ok(()), ServerState::Candidate) => "candidate",
+            (Ok(()), ServerState::Learner) => "learner",
+            (Ok(()), _) => "follower",
+        };
+        let progress = metrics.replication.iter().flatten().map(|(replica, matched)| {
+            ReplicaProgress {
+                replica: *replica,
+                matched: matched.as_ref().map_or(0, |id| id.index),
+            }
+        });
+        GroupStatus {
+            group: self.group.0,
+            replica: self.replica.0,
+            state: state.to_owned(),
+            term: metrics.current_term,
+            leader: metrics.current_leader.map_or(0, |id| ReplicaId(id).node().0),
+            last_index: metrics.last_log_index.unwrap_or(0),
+            applied: metrics.last_applied.as_ref().map_or(0, |id| id.index),
+            voters: members.voter_ids().collect(),
+            learners: members.learner_ids().collect(),
+            progress: progress.collect(),
+            ..GroupStatus::default()
+        }
+    }
+}
+
+/// openraft's "ask the leader" as ours: nothing was done.
+pub(super) fn not_leader(forward: &ForwardToLeader<TypeConfig>, term: u64) -> ShardError {
+    ShardError::NotLeader { leader: forward.leader_id.map(|id| ReplicaId(id).node()), term }
+}

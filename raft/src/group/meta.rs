@@ -1,0 +1,90 @@
+//! A replica of the meta group.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::RaftNetworkFactory;
+use prost::Message as _;
+use ranch_proto::ShardError;
+use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult};
+
+use super::core::{GroupCore, GroupError};
+use super::options::GroupOptions;
+use super::proposer::{Entries, Proposer};
+use crate::log::GroupLog;
+use crate::state::{MetaFeed, SnapshotHandle, StateMachine};
+use crate::types::{Applied, TypeConfig};
+
+/// Version of [`MetaEntry`] this build writes.
+const ENTRY_VERSION: u32 = 1;
+
+struct MetaEntries;
+
+impl Entries for MetaEntries {
+    type Command = MetaCommand;
+    type Outcome = MetaResult;
+
+    fn size(command: &MetaCommand) -> usize {
+        command.encoded_len()
+    }
+
+    fn encode(stamp_ms: u64, commands: Vec<MetaCommand>) -> Bytes {
+        MetaEntry { version: ENTRY_VERSION, stamp_ms, commands }.encode_to_vec().into()
+    }
+
+    fn outcomes(applied: Applied) -> Option<Vec<MetaResult>> {
+        match applied {
+            Applied::Meta(results) => Some(results),
+            Applied::Nothing | Applied::Commands(_) => None,
+        }
+    }
+}
+
+/// A running replica of the meta group. Cheap to clone.
+#[derive(Clone)]
+pub struct MetaGroup {
+    core: GroupCore,
+    proposer: Proposer<MetaEntries>,
+    feed: Arc<MetaFeed>,
+}
+
+impl MetaGroup {
+    /// Builds the replica; it does nothing until it is [run](GroupCore::run).
+    ///
+    /// # Errors
+    /// When its stores cannot be read.
+    pub async fn build<N>(
+        options: &GroupOptions,
+        log: GroupLog,
+        (machine, feed): (StateMachine, Arc<MetaFeed>),
+        network: N,
+    ) -> Result<Self, GroupError>
+    where
+        N: RaftNetworkFactory<TypeConfig>,
+        N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
+    {
+        let core = GroupCore::build(options, log, machine, network).await?;
+        let proposer = Proposer::start(options.group, core.raft().clone(), options.queue);
+        Ok(Self { core, proposer, feed })
+    }
+
+    /// What all groups have.
+    #[must_use]
+    pub fn core(&self) -> &GroupCore {
+        &self.core
+    }
+
+    /// The directory and its changes.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<MetaFeed> {
+        &self.feed
+    }
+
+    /// Proposes a command and waits until it is applied.
+    ///
+    /// # Errors
+    /// As [`super::ShardGroup::propose`].
+    pub async fn propose(&self, command: MetaCommand) -> Result<MetaResult, ShardError> {
+        self.proposer.propose(command).await
+    }
+}

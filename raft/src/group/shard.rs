@@ -1,0 +1,110 @@
+//! A replica of a shard: commands on scrolls, and reads of them.
+
+use bytes::Bytes;
+use openraft::RaftNetworkFactory;
+use prost::Message as _;
+use ranch_proto::ShardError;
+use ranch_proto::schema::{
+    Command, CommandResult, GroupStatus, ReadReply, ReadRequest, ShardEntry,
+};
+
+use super::core::{GroupCore, GroupError};
+use super::options::GroupOptions;
+use super::proposer::{Entries, Proposer};
+use crate::log::GroupLog;
+use crate::state::{ReadError, ShardReader, SnapshotHandle, StateMachine};
+use crate::types::{Applied, TypeConfig};
+
+/// Version of [`ShardEntry`] this build writes.
+const ENTRY_VERSION: u32 = 1;
+
+struct ShardEntries;
+
+impl Entries for ShardEntries {
+    type Command = Command;
+    type Outcome = CommandResult;
+
+    fn size(command: &Command) -> usize {
+        command.encoded_len()
+    }
+
+    fn encode(stamp_ms: u64, commands: Vec<Command>) -> Bytes {
+        ShardEntry { version: ENTRY_VERSION, stamp_ms, commands }.encode_to_vec().into()
+    }
+
+    fn outcomes(applied: Applied) -> Option<Vec<CommandResult>> {
+        match applied {
+            Applied::Commands(results) => Some(results),
+            Applied::Nothing | Applied::Meta(_) => None,
+        }
+    }
+}
+
+/// A running replica of a shard. Cheap to clone.
+#[derive(Clone)]
+pub struct ShardGroup {
+    core: GroupCore,
+    proposer: Proposer<ShardEntries>,
+    reader: ShardReader,
+}
+
+impl ShardGroup {
+    /// Builds the replica; it does nothing until it is [run](GroupCore::run).
+    ///
+    /// # Errors
+    /// When its stores cannot be read.
+    pub async fn build<N>(
+        options: &GroupOptions,
+        log: GroupLog,
+        (machine, reader): (StateMachine, ShardReader),
+        network: N,
+    ) -> Result<Self, GroupError>
+    where
+        N: RaftNetworkFactory<TypeConfig>,
+        N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
+    {
+        let core = GroupCore::build(options, log, machine, network).await?;
+        let proposer = Proposer::start(options.group, core.raft().clone(), options.queue);
+        Ok(Self { core, proposer, reader })
+    }
+
+    /// What all groups have.
+    #[must_use]
+    pub fn core(&self) -> &GroupCore {
+        &self.core
+    }
+
+    /// Proposes a command and waits until it is applied.
+    ///
+    /// # Errors
+    /// [`ShardError::NotLeader`] when this replica does not lead (nothing was done),
+    /// [`ShardError::Unknown`] when leadership was lost on the way.
+    pub async fn propose(&self, command: Command) -> Result<CommandResult, ShardError> {
+        self.proposer.propose(command).await
+    }
+
+    /// Reads, after a barrier unless the request allows stale answers.
+    ///
+    /// # Errors
+    /// As [`GroupCore::read_barrier`]; [`ShardError::Invalid`] for a malformed request.
+    pub async fn read(&self, request: &ReadRequest) -> Result<ReadReply, ShardError> {
+        if !request.stale {
+            self.core.read_barrier().await?;
+        }
+        self.reader.read(request).map_err(|error| match error {
+            ReadError::Invalid { .. } => ShardError::Invalid { detail: error.to_string() },
+            error => ShardError::Unavailable { detail: error.to_string() },
+        })
+    }
+
+    /// The replica's account of itself.
+    #[must_use]
+    pub fn status(&self) -> GroupStatus {
+        GroupStatus {
+            durable_applied: self.reader.durable_applied(),
+            scrolls: self.reader.scrolls(),
+            last_write_ms: self.reader.last_write_ms(),
+            ..self.core.status()
+        }
+    }
+}
