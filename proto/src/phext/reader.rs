@@ -123,3 +123,17 @@ impl PhextReader {
         Ok(Some((self.at, text)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_component_passes_the_largest() {
+        let largest = [1, 1, 1, 1, 1, 1, 1, 1, u32::MAX];
+        let mut reader = PhextReader { at: largest, ..PhextReader::new() };
+        assert_eq!(reader.read(&mut &b"a\x18b"[..]), Ok(Some((largest, "a".to_owned()))));
+        let mut reader = PhextReader { at: largest, ..PhextReader::new() };
+        assert_eq!(reader.read(&mut &b"a\x17b"[..]), Err(PhextReadError::Overflow { offset: 1 }));
+    }
+}
