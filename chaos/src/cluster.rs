@@ -1,0 +1,74 @@
+//! What a ranch says about itself: the object of `ranch status --json` and of
+//! `GET /api/v2/admin/cluster`, as far as the harness needs it.
+
+use serde::Deserialize;
+
+/// The whole object.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Cluster {
+    /// Machines.
+    pub nodes: Vec<Node>,
+    /// Shards, by id.
+    pub shards: Vec<Shard>,
+    /// Tenants and their shards.
+    pub tenants: Vec<Tenant>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub addr: String,
+    /// Its process, when that is on this machine.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// A word for how it is.
+    pub state: String,
+    /// The version it runs.
+    pub version: String,
+}
+
+/// A shard.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Shard {
+    /// Its number.
+    pub id: u32,
+    /// The node that leads it.
+    pub leader: Option<u32>,
+    /// Its replicas.
+    pub replicas: Vec<serde_json::Value>,
+    /// The term of that leader.
+    #[serde(default)]
+    pub term: Option<u64>,
+    /// How many log entries the replica furthest behind lacks.
+    #[serde(default)]
+    pub lag: Option<u64>,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Tenant {
+    /// Its name.
+    pub id: String,
+    /// The shard it lives on.
+    pub shard: u32,
+}
+
+impl Cluster {
+    /// The shard of a tenant.
+    #[must_use]
+    pub fn shard_of(&self, tenant: &str) -> Option<&Shard> {
+        let shard = self.tenants.iter().find(|found| found.id == tenant)?.shard;
+        self.shards.iter().find(|found| found.id == shard)
+    }
+
+    /// The node that leads a tenant's shard.
+    #[must_use]
+    pub fn leader_of(&self, tenant: &str) -> Option<u32> {
+        self.shard_of(tenant)?.leader
+    }
+}

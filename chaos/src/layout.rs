@@ -1,0 +1,202 @@
+//! Where a ranch under test lives: a directory on a real disk, free ports, and its `ranch.toml`.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::HarnessError;
+
+/// Ports the harness gives out: below the range from which systems draw ports of outgoing
+/// connections, so that a stopped process finds its port free when it comes back.
+const PORTS: std::ops::Range<u16> = 12_000..30_000;
+/// `f_type` of file systems that live in memory, from `linux/magic.h`: tmpfs and ramfs.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// What ranch to build. The default has three nodes and few shards, with timers for a small
+/// machine and storage settings that make snapshots come early.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Number of nodes, with ids from 1.
+    pub nodes: u32,
+    /// Number of shards.
+    pub shards: u32,
+    /// Whether each node embeds a router too.
+    pub embedded: bool,
+    /// Milliseconds between flushes of applied state.
+    pub flush_interval_ms: u64,
+    /// Log entries a group keeps behind a snapshot.
+    pub log_keep_entries: u64,
+    /// Lines added to `[limits]`.
+    pub limits: String,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            shards: 4,
+            embedded: false,
+            flush_interval_ms: 500,
+            log_keep_entries: 64,
+            limits: String::new(),
+        }
+    }
+}
+
+/// One node's place.
+#[derive(Clone, Debug)]
+pub struct NodePlace {
+    /// Its id in `ranch.toml`.
+    pub id: u32,
+    /// Its name in `ranch.toml`.
+    pub name: String,
+    /// Where other processes reach it.
+    pub addr: SocketAddr,
+    /// Where its embedded router listens, if it has one.
+    pub listen: Option<SocketAddr>,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+}
+
+/// A layout with everything in its place.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory that holds everything; removed with this value.
+    pub dir: TempDir,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where the router listens.
+    pub router: SocketAddr,
+    /// The nodes, by ascending id.
+    pub nodes: Vec<NodePlace>,
+}
+
+impl Layout {
+    /// Makes the directory, chooses ports and writes `ranch.toml`.
+    ///
+    /// # Errors
+    /// When the directory would be in memory, cannot be made, or no port is free.
+    pub fn place(&self) -> Result<Place, HarnessError> {
+        let dir = scratch_dir()?;
+        let count = 1 + self.nodes as usize * (1 + usize::from(self.embedded));
+        let mut ports = free_ports(count)?.into_iter();
+        let mut next = || ports.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let router = next();
+        let nodes = (1..=self.nodes)
+            .map(|id| NodePlace {
+                id,
+                name: format!("node{id}"),
+                addr: next(),
+                listen: self.embedded.then(&mut next),
+                data_dir: dir.path().join(format!("node{id}")),
+            })
+            .collect::<Vec<_>>();
+        let config = dir.path().join("ranch.toml");
+        std::fs::write(&config, self.config(router, &nodes))
+            .map_err(HarnessError::io(format!("writing {}", config.display())))?;
+        Ok(Place { dir, config, router, nodes })
+    }
+
+    fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
+        let Self { shards, flush_interval_ms, log_keep_entries, limits, .. } = self;
+        let mut text = format!(
+            "[cluster]\nname = \"test\"\nshards = {shards}\n\n\
+             [storage]\nflush_interval_ms = {flush_interval_ms}\n\
+             log_keep_entries = {log_keep_entries}\n\n\
+             [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n"
+        );
+        for node in nodes {
+            let NodePlace { id, name, addr, listen, data_dir } = node;
+            let data_dir = toml::Value::from(data_dir.to_string_lossy().as_ref());
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "\n[[node]]\nid = {id}\nname = \"{name}\"\naddr = \"{addr}\"\n\
+                 data_dir = {data_dir}\n"
+            );
+            if let Some(listen) = listen {
+                let _ = writeln!(text, "listen = \"{listen}\"");
+            }
+        }
+        text
+    }
+}
+
+/// A new directory under `TMPDIR` (or the system's directory for temporary files).
+///
+/// # Errors
+/// When that is in memory, where durability cannot be tested, or not writable.
+pub fn scratch_dir() -> Result<TempDir, HarnessError> {
+    let parent = std::env::temp_dir();
+    refuse_memory(&parent)?;
+    tempfile::Builder::new()
+        .prefix("ranch-")
+        .tempdir_in(&parent)
+        .map_err(HarnessError::io(format!("making a directory in {}", parent.display())))
+}
+
+fn refuse_memory(path: &Path) -> Result<(), HarnessError> {
+    let stat = rustix::fs::statfs(path).map_err(|error| {
+        HarnessError::io(format!("looking at {}", path.display()))(error.into())
+    })?;
+    if IN_MEMORY.contains(&stat.f_type) {
+        return Err(HarnessError::InMemory { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Finds loopback ports nobody listens on. All are held until the last one is found, so they
+/// differ; the start is random, so that harnesses side by side seldom meet.
+///
+/// # Errors
+/// When the range has not so many free ones.
+pub fn free_ports(count: usize) -> Result<Vec<SocketAddr>, HarnessError> {
+    let start = fastrand::u16(PORTS);
+    let candidates = (start..PORTS.end).chain(PORTS.start..start);
+    let held: Vec<TcpListener> = candidates
+        .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .take(count)
+        .collect();
+    let ports: Vec<SocketAddr> = held.iter().filter_map(|held| held.local_addr().ok()).collect();
+    if ports.len() < count {
+        return Err(HarnessError::NoPort { low: PORTS.start, high: PORTS.end - 1 });
+    }
+    Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ports_differ_and_are_free() {
+        let ports = free_ports(20).unwrap();
+        assert_eq!(ports.iter().collect::<HashSet<_>>().len(), 20);
+        for port in ports {
+            TcpListener::bind(port).unwrap();
+        }
+    }
+
+    #[test]
+    fn memory_is_refused_with_the_remedy() {
+        let error = refuse_memory(Path::new("/dev/shm")).unwrap_err().to_string();
+        assert!(error.contains("TMPDIR"), "{error}");
+    }
+
+    #[test]
+    fn the_configuration_is_one_a_ranch_accepts() {
+        let layout = Layout { embedded: true, nodes: 5, ..Layout::default() };
+        let place = layout.place().unwrap();
+        let text = std::fs::read_to_string(&place.config).unwrap();
+        let config = ranch_proto::config::Config::parse(&text).unwrap();
+        assert_eq!(config.cluster.shards, layout.shards);
+        assert_eq!(config.router.listen, place.router.to_string());
+        let nodes: Vec<_> = config.nodes.iter().map(|node| node.id).collect();
+        assert_eq!(nodes, [1, 2, 3, 4, 5]);
+        assert_eq!(config.nodes[4].data_dir, place.nodes[4].data_dir);
+        assert!(config.nodes.iter().all(|node| node.listen.is_some()));
+    }
+}

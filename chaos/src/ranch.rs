@@ -1,0 +1,264 @@
+//! A running ranch: its node processes and its router, started from the real binary.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::client::{Answer, Client};
+use crate::cluster::Cluster;
+use crate::error::HarnessError;
+use crate::layout::{Layout, NodePlace, Place};
+use crate::process::{Process, Recipe};
+use crate::reaper::Reaper;
+use crate::wait::until;
+
+/// The admin key every ranch under test is given.
+pub const ADMIN_KEY: &str = "pmb-v1-5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
+/// How long a ranch may take to serve after a start: generous, for machines under load.
+pub const START_LIMIT: Duration = Duration::from_mins(1);
+/// Lines of each log shown when a test fails.
+const LOG_TAIL_LINES: usize = 60;
+
+/// A ranch under test. Dropping it ends all its processes and removes its data; while a test
+/// fails, it prints the end of every log first and keeps the directory.
+#[derive(Debug)]
+pub struct Ranch {
+    binary: PathBuf,
+    nodes: BTreeMap<u32, Process>,
+    router: Process,
+    // After the processes: they are dropped, and so ended, before it.
+    place: Place,
+    _reaper: Arc<Reaper>,
+}
+
+impl Ranch {
+    /// Puts everything in place without starting a process. `binary` is the `ranch` to test.
+    ///
+    /// # Errors
+    /// When no place can be made for it.
+    pub fn prepare(binary: impl Into<PathBuf>, layout: &Layout) -> Result<Self, HarnessError> {
+        let binary = binary.into();
+        let place = layout.place()?;
+        let reaper = Arc::new(Reaper::start()?);
+        let process = |name: &str, role: &[&str]| {
+            let mut args: Vec<_> = role.iter().map(Into::into).collect();
+            args.extend(["--config".into(), place.config.clone().into_os_string()]);
+            let recipe = Recipe {
+                name: name.to_owned(),
+                program: binary.clone(),
+                args,
+                env: vec![("RANCH_ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned())],
+                log: place.dir.path().join(format!("{name}.log")),
+            };
+            Process::new(recipe, Arc::clone(&reaper))
+        };
+        let nodes = place
+            .nodes
+            .iter()
+            .map(|node| (node.id, process(&node.name, &["node", "--name", &node.name])))
+            .collect();
+        let router = process("router", &["router"]);
+        Ok(Self { binary, nodes, router, place, _reaper: reaper })
+    }
+
+    /// Prepares and starts a whole ranch, and waits until every shard has a leader.
+    ///
+    /// # Errors
+    /// When it cannot be prepared or started, or is not ready within [`START_LIMIT`].
+    pub async fn launch(binary: impl Into<PathBuf>, layout: &Layout) -> Result<Self, HarnessError> {
+        let mut ranch = Self::prepare(binary, layout)?;
+        ranch.start_all()?;
+        ranch.wait_ready().await?;
+        Ok(ranch)
+    }
+
+    /// Starts all nodes and the router; those running are left alone.
+    ///
+    /// # Errors
+    /// When one of them cannot be started.
+    pub fn start_all(&mut self) -> Result<(), HarnessError> {
+        self.nodes.values_mut().try_for_each(Process::start)?;
+        self.router.start()
+    }
+
+    /// Kills all nodes at one moment, leaving the router.
+    ///
+    /// # Errors
+    /// When one of them was not running.
+    pub fn kill_all_nodes(&mut self) -> Result<(), HarnessError> {
+        // Stopped first, so that none sees another one fall.
+        self.nodes.values().try_for_each(Process::pause)?;
+        self.nodes.values_mut().try_for_each(Process::kill)
+    }
+
+    /// The process of a node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn node(&mut self, id: u32) -> Result<&mut Process, HarnessError> {
+        let missing = HarnessError::NotRunning { name: format!("node {id}") };
+        self.nodes.get_mut(&id).ok_or(missing)
+    }
+
+    /// The process of the router.
+    pub fn router(&mut self) -> &mut Process {
+        &mut self.router
+    }
+
+    /// Ids of all nodes, running or not.
+    #[must_use]
+    pub fn node_ids(&self) -> Vec<u32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The binary under test.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The configuration file of all processes.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.place.config
+    }
+
+    /// The directory that holds everything of this ranch.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.place.dir.path()
+    }
+
+    /// Where a node's data is.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn node_place(&self, id: u32) -> Result<&NodePlace, HarnessError> {
+        let found = self.place.nodes.iter().find(|node| node.id == id);
+        found.ok_or_else(|| HarnessError::NotRunning { name: format!("node {id}") })
+    }
+
+    /// Where the router listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.place.router
+    }
+
+    /// The router's address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// A new client of the router.
+    #[must_use]
+    pub fn client(&self, key: Option<&str>) -> Client {
+        Client::new(self.addr(), key)
+    }
+
+    /// Waits until `/health/ready` is 200: every shard has a leader.
+    ///
+    /// # Errors
+    /// When that is not so within [`START_LIMIT`].
+    pub async fn wait_ready(&self) -> Result<(), HarnessError> {
+        let mut client = self.client(None).with_limit(Duration::from_secs(2));
+        let ready = async || {
+            let answer = client.get("/health/ready").await.ok()?;
+            (answer.status == 200).then_some(())
+        };
+        until("every shard to have a leader", START_LIMIT, ready).await
+    }
+
+    /// Adds a tenant and returns its key.
+    ///
+    /// # Errors
+    /// When the ranch refuses or does not answer as documented.
+    pub async fn add_tenant(&self, id: &str) -> Result<String, HarnessError> {
+        let body = serde_json::json!({ "tenant_id": id, "quota_mb": 1024 }).to_string();
+        let target = "/api/v2/admin/tenants/add";
+        let json = [("content-type", "application/json")];
+        let mut client = self.client(Some(ADMIN_KEY));
+        let answer = client.send(Method::POST, target, &json, body).await?;
+        let key = serde_json::from_slice::<serde_json::Value>(&answer.body)
+            .ok()
+            .filter(|_| answer.status == 201)
+            .and_then(|made| made["api_key"].as_str().map(str::to_owned));
+        key.ok_or_else(|| unexpected(target, &answer))
+    }
+
+    /// What the ranch says about itself.
+    ///
+    /// # Errors
+    /// When it does not answer, or not as documented.
+    pub async fn cluster(&self) -> Result<Cluster, HarnessError> {
+        let target = "/api/v2/admin/cluster";
+        let mut client = self.client(Some(ADMIN_KEY));
+        let answer = client.get(target).await?;
+        if answer.status != 200 {
+            return Err(unexpected(target, &answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| HarnessError::Answer {
+            asked: target.to_owned(),
+            status: answer.status,
+            body: format!("{error} in {}", answer.text()),
+        })
+    }
+
+    /// Waits until what the ranch says about itself satisfies `condition`, and returns that.
+    ///
+    /// # Errors
+    /// When it does not within `limit`; the last account is part of the message.
+    pub async fn wait_cluster(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Cluster) -> bool,
+    ) -> Result<Cluster, HarnessError> {
+        let mut last = None;
+        let probe = async || {
+            let cluster = self.cluster().await.ok()?;
+            if condition(&cluster) {
+                return Some(cluster);
+            }
+            last = Some(cluster);
+            None
+        };
+        let found = until(what, limit, probe).await;
+        found.map_err(|error| match error {
+            HarnessError::TimedOut { what, limit } => {
+                HarnessError::TimedOut { what: format!("{what}, last seen: {last:?}"), limit }
+            }
+            other => other,
+        })
+    }
+}
+
+impl Drop for Ranch {
+    fn drop(&mut self) {
+        let processes = self.nodes.values_mut().chain([&mut self.router]);
+        for process in processes {
+            if process.is_running() {
+                let _ = process.kill();
+            }
+            if std::thread::panicking() {
+                let log = process.log();
+                let lines: Vec<_> = log.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+                eprintln!("--- end of {} ---", process.log_path().display());
+                eprintln!("{}", tail.join("\n"));
+            }
+        }
+        if std::thread::panicking() {
+            self.place.dir.disable_cleanup(true);
+            eprintln!("--- data and whole logs are kept in {} ---", self.dir().display());
+        }
+    }
+}
+
+fn unexpected(asked: &str, answer: &Answer) -> HarnessError {
+    HarnessError::Answer { asked: asked.to_owned(), status: answer.status, body: answer.text() }
+}
