@@ -1,0 +1,133 @@
+//! The command line: what can be said, and who carries it out.
+
+mod api;
+mod bench;
+mod error;
+mod export;
+mod http;
+mod import;
+mod key_file;
+mod local;
+mod logging;
+mod machine;
+mod node;
+mod options;
+mod output;
+mod router;
+mod scroll;
+mod shutdown;
+mod status;
+mod tenant;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::CliError;
+
+const EXAMPLES: &str = "\
+Examples:
+  ranch up                              start everything on this machine
+  ranch status                          see nodes, shards and what is wrong
+  ranch write notes/todo 'feed horses'  store a scroll (RANCH_KEY holds the key)
+  ranch read notes/todo                 read it back
+  ranch list notes                      coordinates below a pattern
+  ranch import library.phext            store every scroll of a phext file
+  ranch export copy.phext               and get the same bytes back
+  ranch tenant add will                 a new tenant with a key of its own
+  ranch bench --clients 64              how fast is it?
+
+A coordinate is nine numbers (1.1.1/1.1.1/1.1.1), a named form (agent.1.1/notes.x.1/1.1.1) or a
+path (notes/todo). Configuration is ./ranch.toml when it exists, else built-in defaults; every
+key can be overridden by RANCH_<SECTION>_<KEY>.";
+
+/// A replicated mesh storage cluster for scrolls at phext coordinates.
+#[derive(Debug, Parser)]
+#[command(name = "ranch", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start this machine's whole ranch: its nodes and a router.
+    Up(up::UpArgs),
+    /// Run one node of the ranch, as a service manager would.
+    Node(node::NodeArgs),
+    /// Run a router: the HTTP front, without a node.
+    Router(router::RouterArgs),
+    /// Show nodes, shards, and what is wrong.
+    Status(status::StatusArgs),
+    /// Add and list tenants.
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Print the scroll at a coordinate.
+    Read(scroll::ReadArgs),
+    /// Replace the scroll at a coordinate.
+    Write(scroll::WriteArgs),
+    /// Add to the end of the scroll at a coordinate.
+    Append(scroll::AppendArgs),
+    /// Remove the scroll at a coordinate.
+    Delete(scroll::DeleteArgs),
+    /// List coordinates below a pattern.
+    List(scroll::ListArgs),
+    /// Store every scroll of phext files.
+    Import(import::ImportArgs),
+    /// Write a phext to a file or to standard output.
+    Export(export::ExportArgs),
+    /// Put load on a ranch and print how long requests take.
+    Bench(bench::BenchArgs),
+}
+
+/// Parses the arguments, carries the command out and says how it went.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough, as `head` has.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::notice(&format!("ranch: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), CliError> {
+        // A client does one thing at a time; a node and a router use every core.
+        let runtime = match self {
+            Self::Node(_) | Self::Router(_) => tokio::runtime::Builder::new_multi_thread(),
+            _ => tokio::runtime::Builder::new_current_thread(),
+        }
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::Runtime { source })?;
+        let result = runtime.block_on(self.carry_out());
+        // A blocked read of standard input must not keep the process.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn carry_out(self) -> Result<(), CliError> {
+        match self {
+            Self::Up(args) => up::run(args).await,
+            Self::Node(args) => node::run(args).await,
+            Self::Router(args) => router::run(args).await,
+            Self::Status(args) => status::run(args).await,
+            Self::Tenant(command) => tenant::run(command).await,
+            Self::Read(args) => scroll::read(args).await,
+            Self::Write(args) => scroll::write(args).await,
+            Self::Append(args) => scroll::append(args).await,
+            Self::Delete(args) => scroll::delete(args).await,
+            Self::List(args) => scroll::list(args).await,
+            Self::Import(args) => import::run(args).await,
+            Self::Export(args) => export::run(args).await,
+            Self::Bench(args) => bench::run(args).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The loop that makes requests and takes their times, the same for every target.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hdrhistogram::Histogram;
+
+use super::super::error::CliError;
+use super::{BenchArgs, BenchError, Mode};
+
+/// Different texts written in turn, so that nothing can be kept once for all.
+const TEXTS: usize = 32;
+/// Longest time that can be told apart, in microseconds; longer ones count as this.
+const LONGEST_US: u64 = 120_000_000;
+/// After a failure, so that a target that is down is not hammered.
+const FAILURE_PAUSE: Duration = Duration::from_millis(20);
+
+/// One client's connection to whatever is driven.
+pub trait Target: Send + 'static {
+    /// Its name in messages.
+    fn name(&self) -> String;
+
+    /// Reads the scroll with this number, all of it.
+    fn read(&mut self, key: u32) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Replaces the scroll with this number.
+    fn write(&mut self, key: u32, text: Bytes) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// What every client does.
+pub struct Plan {
+    mode: Mode,
+    keys: u32,
+    texts: Vec<Bytes>,
+    warmup: Duration,
+    measured: Duration,
+    /// Requests a second of all clients; `None` for a closed loop.
+    rate: Option<u32>,
+}
+
+impl Plan {
+    /// The plan the arguments describe.
+    pub fn new(args: &BenchArgs) -> Self {
+        let mut random = fastrand::Rng::with_seed(0x72_61_6e_63_68);
+        let text = |_| (0..args.size).map(|_| random.alphanumeric()).collect::<String>().into();
+        Self {
+            mode: args.mode,
+            keys: args.keys,
+            texts: (0..TEXTS).map(text).collect(),
+            warmup: Duration::from_secs(args.warmup_seconds),
+            measured: args.measured(),
+            rate: args.rate,
+        }
+    }
+}
+
+/// Times and failures of one kind of request.
+#[derive(Clone)]
+pub struct Tally {
+    /// Times of successful reads and writes, in microseconds.
+    pub reads: Histogram<u64>,
+    /// The same of writes.
+    pub writes: Histogram<u64>,
+    /// How often each failure was seen.
+    pub failures: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { reads: histogram(), writes: histogram(), failures: BTreeMap::new() }
+    }
+
+    fn add(&mut self, other: &Self) {
+        // Both have the same bounds, without which adding would fail.
+        let _ = self.reads.add(&other.reads);
+        let _ = self.writes.add(&other.writes);
+        for (failure, count) in &other.failures {
+            *self.failures.entry(failure.clone()).or_default() += count;
+        }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    #[expect(clippy::expect_used, reason = "fails only for bounds that are none")]
+    Histogram::new_with_bounds(1, LONGEST_US, 3).expect("1 is less than the longest time")
+}
+
+/// Writes every scroll once, if any will be read. Clients are dealt out over `spaces` tenants in
+/// turn, and those of one tenant share its scrolls among them.
+pub async fn fill<T: Target>(
+    plan: &Arc<Plan>,
+    clients: Vec<T>,
+    spaces: u32,
+) -> Result<Vec<T>, CliError> {
+    if plan.mode == Mode::Write {
+        return Ok(clients);
+    }
+    let count = clients.len() as u32;
+    let fills = clients.into_iter().zip(0_u32..).map(|(mut client, index)| {
+        let plan = Arc::clone(plan);
+        let (rank, sharers) = (index / spaces, (count - index % spaces).div_ceil(spaces));
+        tokio::spawn(async move {
+            for key in (rank..plan.keys).step_by(sharers as usize) {
+                let text = plan.texts[key as usize % TEXTS].clone();
+                if let Err(reason) = client.write(key, text).await {
+                    return Err(BenchError::Unusable { target: client.name(), reason });
+                }
+            }
+            Ok(client)
+        })
+    });
+    let filled = join_all(fills).await.into_iter();
+    let filled: Result<Vec<T>, BenchError> = filled.filter_map(Result::ok).collect();
+    Ok(filled?)
+}
+
+/// Lets all clients loose and gathers what they measured.
+pub async fn run<T: Target>(plan: &Arc<Plan>, clients: Vec<T>) -> Tally {
+    let count = clients.len() as u32;
+    let start = Instant::now();
+    let runs = clients.into_iter().zip(0..).map(|(target, index)| {
+        let pace = plan.rate.map(|rate| Pace::new(start, rate, count, index));
+        let client = Client { plan: Arc::clone(plan), target, tally: Tally::new(), start };
+        tokio::spawn(client.run(pace))
+    });
+    let mut tally = Tally::new();
+    for client in join_all(runs).await.into_iter().flatten() {
+        tally.add(&client);
+    }
+    tally
+}
+
+/// When the requests of one client of an open loop begin: all clients take turns.
+struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    fn new(start: Instant, rate: u32, clients: u32, index: u32) -> Self {
+        let turn = Duration::from_secs(1) / rate;
+        Self { next: start + turn * index, interval: turn * clients }
+    }
+
+    /// Waits for the next beginning and returns it, which lies in the past when we are late. A
+    /// timer may be a millisecond late itself; that counts as well.
+    async fn wait(&mut self) -> Instant {
+        let intended = self.next;
+        self.next += self.interval;
+        if intended > Instant::now() {
+            tokio::time::sleep_until(intended.into()).await;
+        }
+        intended
+    }
+}
+
+struct Client<T> {
+    plan: Arc<Plan>,
+    target: T,
+    tally: Tally,
+    start: Instant,
+}
+
+impl<T: Target> Client<T> {
+    async fn run(mut self, mut pace: Option<Pace>) -> Tally {
+        let counted_from = self.start + self.plan.warmup;
+        let end = counted_from + self.plan.measured;
+        loop {
+            let begun = match &mut pace {
+                Some(pace) if pace.next >= end => break,
+                Some(pace) => pace.wait().await,
+                None => Instant::now(),
+            };
+            if begun >= end {
+                break;
+            }
+            self.request(begun, begun >= counted_from).await;
+        }
+        self.tally
+    }
+
+    async fn request(&mut self, begun: Instant, counted: bool) {
+        let key = fastrand::u32(..self.plan.keys);
+        let is_read = match self.plan.mode {
+            Mode::Read => true,
+            Mode::Write => false,
+            Mode::Mixed => fastrand::bool(),
+        };
+        let result = if is_read {
+            self.target.read(key).await
+        } else {
+            let text = self.plan.texts[fastrand::usize(..TEXTS)].clone();
+            self.target.write(key, text).await
+        };
+        match result {
+            Ok(()) if counted => {
+                let times = if is_read { &mut self.tally.reads } else { &mut self.tally.writes };
+                times.saturating_record(begun.elapsed().as_micros() as u64);
+            }
+            Ok(()) => {}
+            Err(failure) => {
+                if counted {
+                    *self.tally.failures.entry(failure).or_default() += 1;
+                }
+                tokio::time::sleep(FAILURE_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Remembers what was written; reads of anything else fail.
+    #[derive(Clone, Default)]
+    struct Memory {
+        written: Arc<Mutex<BTreeMap<u32, u32>>>,
+    }
+
+    impl Target for Memory {
+        fn name(&self) -> String {
+            "memory".to_owned()
+        }
+
+        async fn read(&mut self, key: u32) -> Result<(), String> {
+            tokio::task::yield_now().await;
+            let known = self.written.lock().unwrap().contains_key(&key);
+            known.then_some(()).ok_or_else(|| "missing".to_owned())
+        }
+
+        async fn write(&mut self, key: u32, _: Bytes) -> Result<(), String> {
+            tokio::task::yield_now().await;
+            *self.written.lock().unwrap().entry(key).or_default() += 1;
+            Ok(())
+        }
+    }
+
+    fn plan(mode: Mode, rate: Option<u32>) -> Arc<Plan> {
+        Arc::new(Plan {
+            mode,
+            keys: 10,
+            texts: vec![Bytes::from_static(b"x"); TEXTS],
+            warmup: Duration::ZERO,
+            measured: Duration::from_millis(100),
+            rate,
+        })
+    }
+
+    #[tokio::test]
+    async fn every_scroll_is_written_once_in_each_space_before_reads() {
+        for (clients, spaces) in [(1, 1), (3, 1), (5, 2), (4, 4), (20, 1)] {
+            let memories: Vec<_> = (0..spaces).map(|_| Memory::default()).collect();
+            let all = memories.iter().cycle().take(clients).cloned().collect();
+            fill(&plan(Mode::Read, None), all, spaces).await.unwrap();
+            for memory in &memories {
+                let written = memory.written.lock().unwrap();
+                assert_eq!(written.len(), 10, "{clients} clients, {spaces} spaces");
+                assert!(written.values().all(|&times| times == 1));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_loop_counts_what_succeeds_and_what_fails() {
+        let empty = run(&plan(Mode::Read, None), vec![Memory::default()]).await;
+        assert_eq!(empty.reads.len(), 0);
+        assert!(empty.failures["missing"] > 0);
+        let memory = Memory::default();
+        let mixed = run(&plan(Mode::Write, None), vec![memory.clone(), memory]).await;
+        assert!(!mixed.writes.is_empty() && mixed.reads.is_empty());
+        assert!(mixed.failures.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_keeps_its_rate() {
+        let clients = vec![Memory::default(); 4];
+        let tally = run(&plan(Mode::Write, Some(1_000)), clients).await;
+        assert_eq!(tally.writes.len(), 100, "1000 a second for 100 ms");
+    }
+}

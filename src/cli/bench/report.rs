@@ -1,0 +1,143 @@
+//! What was measured, as a table or as JSON.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::super::output;
+use super::load::Tally;
+use super::{BenchArgs, TargetKind};
+
+/// The result of one run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    target: String,
+    mode: String,
+    clients: u32,
+    size: u32,
+    keys: u32,
+    tenants: u32,
+    seconds: u64,
+    /// Requests a second that were intended; absent in a closed loop.
+    rate: Option<u32>,
+    /// By kind of request.
+    operations: BTreeMap<&'static str, Times>,
+    failures: BTreeMap<String, u64>,
+}
+
+/// Times of one kind of request, in milliseconds.
+#[derive(Debug, Serialize)]
+struct Times {
+    count: u64,
+    per_second: f64,
+    mean_ms: f64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    max_ms: f64,
+}
+
+impl Report {
+    /// The result of a run with these arguments.
+    pub fn new(args: &BenchArgs, tally: &Tally) -> Self {
+        let target = match args.target {
+            TargetKind::Ranch => format!("ranch {}", args.admin.url.url),
+            TargetKind::Etcd => format!("etcd {}", args.etcd_url.join(",")),
+        };
+        let mode = args.mode.to_possible_value();
+        let mode = mode.map(|mode| mode.get_name().to_owned()).unwrap_or_default();
+        let all = [("read", &tally.reads), ("write", &tally.writes)];
+        let seen = all.into_iter().filter(|(_, times)| !times.is_empty());
+        Self {
+            target,
+            mode,
+            clients: args.clients,
+            size: args.size,
+            keys: args.keys,
+            tenants: args.tenants.unwrap_or(1),
+            seconds: args.seconds,
+            rate: args.rate,
+            operations: seen.map(|(kind, times)| (kind, Times::new(times, args.seconds))).collect(),
+            failures: tally.failures.clone(),
+        }
+    }
+
+    /// Requests that succeeded.
+    pub fn succeeded(&self) -> u64 {
+        self.operations.values().map(|times| times.count).sum()
+    }
+
+    /// The failure seen most often.
+    pub fn commonest_failure(&self) -> String {
+        let commonest = self.failures.iter().max_by_key(|(_, count)| **count);
+        commonest.map_or_else(|| "none at all".to_owned(), |(failure, _)| failure.clone())
+    }
+
+    /// A few lines for people.
+    pub fn text(&self) -> String {
+        let pace = self
+            .rate
+            .map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop at {rate}/s"));
+        let head = format!(
+            "{}: {} of {} bytes, {} clients, {} tenant(s), {} scrolls, {pace}, {} s\n\n",
+            self.target, self.mode, self.size, self.clients, self.tenants, self.keys, self.seconds
+        );
+        let heading = ["", "COUNT", "PER S", "MEAN", "P50", "P90", "P99", "P99.9", "MAX (ms)"];
+        let heading = heading.map(str::to_owned).to_vec();
+        let rows = self.operations.iter().map(|(kind, times)| times.row(kind));
+        let table = output::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
+        let failures = self.failures.iter();
+        let mut failures: Vec<_> =
+            failures.map(|(why, count)| format!("FAILED {count} x {why}")).collect();
+        if failures.is_empty() {
+            failures.push("no failures".to_owned());
+        }
+        format!("{head}{table}\n{}\n", failures.join("\n"))
+    }
+}
+
+impl Times {
+    fn new(times: &Histogram<u64>, seconds: u64) -> Self {
+        let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
+        Self {
+            count: times.len(),
+            per_second: times.len() as f64 / seconds as f64,
+            mean_ms: times.mean() / 1_000.0,
+            p50_ms: ms(0.5),
+            p90_ms: ms(0.9),
+            p99_ms: ms(0.99),
+            p999_ms: ms(0.999),
+            max_ms: times.max() as f64 / 1_000.0,
+        }
+    }
+
+    fn row(&self, kind: &str) -> Vec<String> {
+        let mut row = vec![kind.to_owned(), self.count.to_string()];
+        row.push(format!("{:.0}", self.per_second));
+        let all = [self.mean_ms, self.p50_ms, self.p90_ms, self.p99_ms, self.p999_ms, self.max_ms];
+        row.extend(all.map(|ms| format!("{ms:.2}")));
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_milliseconds() {
+        let mut tally = Tally::new();
+        for us in 1..=1_000_u64 {
+            tally.writes.record(us * 10).unwrap();
+        }
+        let times = Times::new(&tally.writes, 10);
+        assert_eq!((times.count, times.per_second), (1_000, 100.0));
+        assert!((times.p50_ms - 5.0).abs() < 0.02, "{}", times.p50_ms);
+        assert!((times.p99_ms - 9.9).abs() < 0.02, "{}", times.p99_ms);
+        assert!((times.max_ms - 10.0).abs() < 0.02, "{}", times.max_ms);
+        assert_eq!(times.row("write")[..3], ["write", "1000", "100"]);
+    }
+}

@@ -1,0 +1,173 @@
+//! Sends scrolls, several at a time, and checks afterwards that they are there.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use indicatif::ProgressBar;
+use ranch_proto::{Coordinate, Pattern};
+
+use super::super::api::{PAGE, Page, Scrolls};
+use super::super::error::CliError;
+use super::super::http::ClientError;
+use super::super::scroll::coordinate_of;
+use super::ImportError;
+use super::source::Source;
+
+/// Longest one scroll is tried while the ranch is unreachable or overloaded.
+const TRY_MAX: Duration = Duration::from_mins(1);
+/// Between attempts, doubling from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// A scroll the ranch did not take.
+pub struct Refusal {
+    /// Why, with the coordinate.
+    pub error: ClientError,
+}
+
+/// How an upload went.
+#[derive(Default)]
+pub struct Done {
+    /// What the ranch acknowledged, ascending.
+    pub stored: Vec<[u32; 9]>,
+    /// What it refused.
+    pub refused: Vec<Refusal>,
+}
+
+/// One phext on its way.
+pub struct Upload<'a> {
+    scrolls: &'a Scrolls,
+    source: &'a Source,
+    bar: ProgressBar,
+}
+
+impl<'a> Upload<'a> {
+    /// An upload that shows its progress on `bar`.
+    pub fn new(scrolls: &'a Scrolls, source: &'a Source, bar: ProgressBar) -> Self {
+        Self { scrolls, source, bar }
+    }
+
+    /// Sends every scroll. A refusal of one is noted and the others go on; what concerns all of
+    /// them ends the upload.
+    pub async fn run(&self, in_flight: usize) -> Result<Done, CliError> {
+        let sends = self.source.scrolls()?.map(|scroll| async move {
+            let (at, text) = scroll?;
+            Ok::<_, CliError>((at, self.send(at, text).await))
+        });
+        let mut results = stream::iter(sends).buffered(in_flight);
+        let mut done = Done::default();
+        while let Some(result) = results.next().await {
+            let (at, sent) = result?;
+            self.bar.inc(1);
+            match sent {
+                Ok(()) => done.stored.push(at),
+                Err(error) if concerns_one(&error) => done.refused.push(Refusal { error }),
+                Err(source) => {
+                    let name = self.source.name.clone();
+                    let (at, stored) = (Coordinate::Numeric(at), done.stored.len() as u64);
+                    return Err(
+                        ImportError::Stopped { name, at, stored, source: source.into() }.into()
+                    );
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Stores one scroll, patiently: replacing a text by the same text again does no harm.
+    async fn send(&self, at: [u32; 9], text: String) -> Result<(), ClientError> {
+        let (at, text) = (Coordinate::Numeric(at), bytes::Bytes::from(text));
+        let give_up = Instant::now() + TRY_MAX;
+        let mut pause = PAUSE.0;
+        loop {
+            match self.scrolls.write(&at, text.clone(), None).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_passing() && Instant::now() < give_up => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a refusal is about this scroll rather than about the key, the quota or the ranch.
+fn concerns_one(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { status, .. }
+        if matches!(status.as_u16(), 400 | 413 | 414 | 422 | 431))
+}
+
+/// Makes sure that everything stored is listed.
+pub async fn verify(
+    scrolls: &Scrolls,
+    source: &Source,
+    stored: &[[u32; 9]],
+) -> Result<(), CliError> {
+    let mut missing = Missing { expected: stored.iter().copied().peekable(), found: Vec::new() };
+    let mut page = Page { limit: PAGE, ..Page::default() };
+    loop {
+        let text = scrolls.list(&Pattern::ALL, &page).await?;
+        let text = String::from_utf8_lossy(&text);
+        let listed = text.lines().filter_map(coordinate_of);
+        listed.filter_map(numeric).for_each(|at| missing.listed(at));
+        page.after = text.lines().last().and_then(coordinate_of).map(str::to_owned);
+        // Named scrolls come last, and none of them was imported.
+        let named = page.after.as_deref().is_some_and(|last| numeric(last).is_none());
+        if named || (text.lines().count() as u64) < PAGE {
+            break;
+        }
+    }
+    let missing = missing.all();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let (name, first) = (source.name.clone(), Coordinate::Numeric(*first));
+    Err(ImportError::Missing { name, missing: missing.len() as u64, first }.into())
+}
+
+fn numeric(text: &str) -> Option<[u32; 9]> {
+    Coordinate::parse(text).ok()?.numeric()
+}
+
+/// Finds what is expected and not listed; both come in ascending order.
+struct Missing<I: Iterator<Item = [u32; 9]>> {
+    expected: std::iter::Peekable<I>,
+    found: Vec<[u32; 9]>,
+}
+
+impl<I: Iterator<Item = [u32; 9]>> Missing<I> {
+    fn listed(&mut self, at: [u32; 9]) {
+        while let Some(passed) = self.expected.next_if(|expected| *expected < at) {
+            self.found.push(passed);
+        }
+        self.expected.next_if_eq(&at);
+    }
+
+    fn all(mut self) -> Vec<[u32; 9]> {
+        self.found.extend(self.expected);
+        self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u32) -> [u32; 9] {
+        [1, 1, 1, 1, 1, 1, 1, 1, last]
+    }
+
+    #[test]
+    fn missing_is_what_no_list_shows() {
+        let missing = |expected: &[u32], listed: &[u32]| {
+            let expected = expected.iter().map(|&n| at(n)).peekable();
+            let mut missing = Missing { expected, found: Vec::new() };
+            for &n in listed {
+                missing.listed(at(n));
+            }
+            missing.all().iter().map(|at| at[8]).collect::<Vec<_>>()
+        };
+        assert!(missing(&[1, 3, 5], &[1, 2, 3, 4, 5, 6]).is_empty());
+        assert_eq!(missing(&[1, 3, 5], &[2, 3]), [1, 5]);
+        assert_eq!(missing(&[1], &[]), [1]);
+        assert!(missing(&[], &[7]).is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! `ranch router`: the HTTP front as a process of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use ranch_proto::config::Config;
+use ranch_proto::link::{LinkOptions, RemoteShards};
+use ranch_proto::{NodeId, Shards};
+use ranch_router::{Options, TenantsFileError, tenants_file};
+use tokio::net::TcpListener;
+
+use super::error::CliError;
+use super::local::Local;
+use super::machine::MachineError;
+use super::options::LocalArgs;
+use super::shutdown::StopSignals;
+use super::{logging, machine};
+
+/// Between attempts to bring the tenants file into force.
+const TENANTS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Arguments of `ranch router`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  ranch router --config /etc/ranch.toml --listen 127.0.0.1:8080")]
+pub struct RouterArgs {
+    /// Address to listen on [default: [router] listen].
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Tenants file (JSON) to read at start [default: [router] tenants].
+    #[arg(long, value_name = "FILE")]
+    tenants: Option<PathBuf>,
+    /// Stop when standard input ends, as it does when `ranch up` is gone.
+    #[arg(long, hide = true)]
+    follow_parent: bool,
+    #[command(flatten)]
+    local: LocalArgs,
+}
+
+/// Runs a router until it is asked to stop.
+pub async fn run(args: RouterArgs) -> Result<(), CliError> {
+    let mut config = Local::load(&args.local)?.config;
+    let key = if args.listen.is_some() { "--listen" } else { "[router] listen" };
+    override_with(&mut config, args.listen, args.tenants)?;
+    logging::start(&config.log);
+    let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
+    let listener = machine::listen(&config.router.listen, key).await?;
+    let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options()));
+    let stopped = stop.or_parent_gone(args.follow_parent);
+    serve(listener, shards, &config, stopped).await?;
+    tracing::info!("the router has stopped");
+    Ok(())
+}
+
+/// Answers on `listener` until `stopped`, and brings the tenants file into force meanwhile.
+pub async fn serve<S: Shards>(
+    listener: TcpListener,
+    shards: Arc<S>,
+    config: &Config,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), MachineError> {
+    if let Some(path) = &config.router.tenants {
+        check_tenants(path)?;
+    }
+    tracing::info!(listen = ?listener.local_addr(), "the router is listening");
+    let options = Options::from_config(&config.router, &config.limits);
+    let loading = config
+        .router
+        .tenants
+        .clone()
+        .map(|path| tokio::spawn(load_tenants(Arc::clone(&shards), path)));
+    let result = ranch_router::serve(listener, shards, options, stopped).await;
+    if let Some(loading) = loading {
+        loading.abort();
+    }
+    Ok(result?)
+}
+
+/// Refuses a tenants file that cannot be understood before anything is started with it. A missing
+/// one will be made.
+pub fn check_tenants(path: &Path) -> Result<(), MachineError> {
+    let fault = |reason: String| MachineError::Tenants { path: path.to_owned(), reason };
+    match std::fs::read(path) {
+        Ok(text) => tenants_file::parse(&text).map(drop).map_err(|error| fault(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
+/// Tries until the ranch has taken the file in or said no.
+async fn load_tenants<S: Shards>(shards: Arc<S>, path: PathBuf) {
+    loop {
+        match ranch_router::load_tenants(&shards, &path).await {
+            Ok(summary) => {
+                tracing::info!(file = %path.display(), ?summary, "the tenants file is in force");
+                return;
+            }
+            Err(error @ (TenantsFileError::Forward { .. } | TenantsFileError::NoRanch)) => {
+                tracing::warn!(%error, "the tenants file waits for the ranch");
+                tokio::time::sleep(TENANTS_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the tenants file is not in force");
+                return;
+            }
+        }
+    }
+}
+
+/// Lays flags over the configuration and checks the result.
+pub fn override_with(
+    config: &mut Config,
+    listen: Option<String>,
+    tenants: Option<PathBuf>,
+) -> Result<(), CliError> {
+    if let Some(listen) = listen {
+        config.router.listen = listen;
+    }
+    if tenants.is_some() {
+        config.router.tenants = tenants;
+    }
+    Ok(config.validate()?)
+}
+
+fn addresses(config: &Config) -> Vec<(NodeId, String)> {
+    config.nodes.iter().map(|node| (NodeId(node.id), node.addr.clone())).collect()
+}
+
+fn link_options() -> LinkOptions {
+    LinkOptions {
+        node: 0,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id: Arc::default(),
+    }
+}

@@ -1,0 +1,191 @@
+//! `ranch status`: the machines, the shards, and what is wrong, in words.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::CliError;
+use super::http::Call;
+use super::local;
+use super::options::AdminArgs;
+use super::output;
+
+/// Arguments of `ranch status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ranch status\n  \
+                        ranch status --json | jq '.shards[] | select(.leader == null)'")]
+pub struct StatusArgs {
+    /// Print JSON: `nodes`, `shards`, `tenants` and `problems`.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// The ranch as its router describes it. What this version does not know is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cluster {
+    nodes: Vec<Node>,
+    shards: Vec<Shard>,
+    #[serde(default)]
+    tenants: Vec<Value>,
+    #[serde(default)]
+    problems: Vec<String>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Node {
+    id: u32,
+    name: String,
+    addr: String,
+    /// Only of processes on this machine, where the number means something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    state: String,
+    version: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Shard {
+    id: u32,
+    leader: Option<u32>,
+    replicas: Vec<u32>,
+    term: u64,
+    lag: Option<u64>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// Asks a router and prints.
+pub async fn run(args: StatusArgs) -> Result<(), CliError> {
+    let (http, _) = args.admin.http()?;
+    let mut call = Call::get("/api/v2/admin/cluster", "asking for the state of the ranch");
+    call.headers.push(("accept", "application/json".to_owned()));
+    let mut cluster: Cluster = http.ask_json(&call).await?;
+    for node in &mut cluster.nodes {
+        node.pid = node.pid.filter(|_| local::is_this_machine(&node.addr));
+    }
+    if args.json {
+        return output::json(&cluster);
+    }
+    output::line(&cluster.text())
+}
+
+impl Cluster {
+    fn text(&self) -> String {
+        let nodes = output::table(&self.node_rows());
+        let shards = output::table(&self.shard_rows());
+        let count = self.tenants.len();
+        let tenants = format!("{count} tenant{}\n", if count == 1 { "" } else { "s" });
+        let problems = if self.problems.is_empty() {
+            "no problems\n".to_owned()
+        } else {
+            let lines = self.problems.iter().map(|problem| format!("PROBLEM: {problem}"));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        [nodes, shards, tenants, problems].join("\n")
+    }
+
+    fn node_rows(&self) -> Vec<Vec<String>> {
+        let heading = ["NODE", "NAME", "ADDRESS", "PID", "STATE", "VERSION", "LEADS"];
+        let row = |node: &Node| {
+            let leads = self.shards.iter().filter(|shard| shard.leader == Some(node.id)).count();
+            vec![
+                node.id.to_string(),
+                node.name.clone(),
+                node.addr.clone(),
+                or_dash(node.pid),
+                node.state.clone(),
+                node.version.clone(),
+                leads.to_string(),
+            ]
+        };
+        with_heading(&heading, self.nodes.iter().map(row))
+    }
+
+    fn shard_rows(&self) -> Vec<Vec<String>> {
+        let row = |shard: &Shard| {
+            let replicas: Vec<_> = shard.replicas.iter().map(|id| self.name_of(*id)).collect();
+            let tenants = self.tenants.iter().filter(|tenant| {
+                tenant.get("shard").and_then(Value::as_u64) == Some(shard.id.into())
+            });
+            vec![
+                shard.id.to_string(),
+                shard.leader.map_or_else(|| "none".to_owned(), |id| self.name_of(id)),
+                replicas.join(","),
+                shard.term.to_string(),
+                or_dash(shard.lag),
+                tenants.count().to_string(),
+            ]
+        };
+        let heading = ["SHARD", "LEADER", "REPLICAS", "TERM", "LAG", "TENANTS"];
+        with_heading(&heading, self.shards.iter().map(row))
+    }
+
+    fn name_of(&self, id: u32) -> String {
+        let node = self.nodes.iter().find(|node| node.id == id);
+        node.map_or_else(|| id.to_string(), |node| node.name.clone())
+    }
+}
+
+fn with_heading(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<String>> {
+    let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
+    std::iter::once(heading).chain(rows).collect()
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> Cluster {
+        serde_json::from_value(serde_json::json!({
+            "name": "ranch",
+            "nodes": [
+                {"id": 1, "name": "a", "addr": "127.0.0.1:7101", "pid": 42, "state": "up",
+                 "version": "0.1.0"},
+                {"id": 2, "name": "b", "addr": "127.0.0.1:7102", "pid": null, "state": "down",
+                 "version": "0.1.0"},
+            ],
+            "shards": [
+                {"id": 1, "leader": 1, "replicas": [1, 2], "term": 3, "lag": 7},
+                {"id": 2, "leader": null, "replicas": [2], "term": 4, "lag": null},
+            ],
+            "tenants": [{"id": "will", "shard": 1}],
+            "problems": ["shard 2 has no leader"],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_text_shows_everything() {
+        let text = cluster().text();
+        for line in [
+            "NODE  NAME  ADDRESS         PID  STATE  VERSION  LEADS",
+            "1     a     127.0.0.1:7101  42   up     0.1.0    1",
+            "2     b     127.0.0.1:7102  -    down   0.1.0    0",
+            "1      a       a,b       3     7    1",
+            "2      none    b         4     -    0",
+            "1 tenant",
+            "PROBLEM: shard 2 has no leader",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{text}\nlacks {line:?}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_what_it_does_not_know() {
+        let json = serde_json::to_value(cluster()).unwrap();
+        assert_eq!(json["name"], "ranch");
+        assert_eq!(json["nodes"][0]["pid"], 42);
+        assert!(json["nodes"][1].get("pid").is_none());
+        assert!(json["shards"][1]["leader"].is_null());
+    }
+}

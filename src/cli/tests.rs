@@ -1,0 +1,68 @@
+//! That the arguments hang together, and that people and scripts can rely on them.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_documented_command_is_understood() {
+    for line in [
+        "ranch up --config ranch.toml --data-dir d --tenants t.json --admin-key k --listen a:1",
+        "ranch node --name node1",
+        "ranch router --listen 127.0.0.1:1 --tenants t.json",
+        "ranch status --json --admin-key k --url http://h:1",
+        "ranch tenant add will --quota-mb 1.5 --email w@example.org",
+        "ranch tenant list --json",
+        "ranch read 1.1.1;1.1.1;1.1.1 --key k --phext p",
+        "ranch write notes/todo text --if-revision 7",
+        "ranch write notes/todo -",
+        "ranch append 1.1.1/1.1.1/1.1.1 -x",
+        "ranch delete agent.1.1/notes.x.1/1.1.1",
+        "ranch list 1.5.*/3.7.3/* --long --limit 10 --after 1.5.1/3.7.3/1.1.1",
+        "ranch list",
+        "ranch import file.phext --phext p",
+        "ranch export --phext p -",
+        "ranch bench --clients 64 --seconds 10 --size 1024 --mode write --tenants 3 --rate 100",
+        "ranch bench --target etcd --etcd-url http://a:1,http://b:2",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (line, part) in [
+        ("ranch read 5", "malformed coordinate"),
+        ("ranch read 0.1.1/1.1.1/1.1.1", "malformed coordinate"),
+        ("ranch list a..b", "malformed pattern"),
+        ("ranch tenant add Will", "tenant's id"),
+        ("ranch write a/b x --if-absent --if-revision 3", "cannot be used with"),
+        ("ranch bench --clients 0", "0"),
+        ("ranch statsu", "status"),
+    ] {
+        let error = parse(line).expect_err(line).to_string();
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_teaches_by_examples_and_shows_no_key() {
+    let mut command = Cli::command();
+    assert!(command.render_long_help().to_string().contains("ranch up"));
+    for name in ["up", "write", "list", "import", "export", "bench", "status"] {
+        let command = command.find_subcommand_mut(name).unwrap();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Example"), "{name}");
+    }
+}

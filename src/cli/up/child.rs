@@ -1,0 +1,161 @@
+//! One process of the ranch: how it is started, what it last said, how it is stopped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use ranch_proto::api_key::Secret;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// Longest a process may take to stop by itself.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// Most of the end of a log that is looked at for the last line.
+const TAIL: u64 = 8 << 10;
+
+/// How to start a process.
+#[derive(Clone, Debug)]
+pub struct ChildSpec {
+    /// As messages name it.
+    pub name: String,
+    /// The program: this one.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Handed over in the environment, where other users cannot see it.
+    pub admin_key: Option<Secret>,
+    /// Where its output goes, after what is there.
+    pub log: PathBuf,
+}
+
+/// A process that was started.
+pub struct RunningChild {
+    child: Child,
+    /// Open as long as we live, which is how the child knows that we do.
+    pipe: Option<ChildStdin>,
+    log: PathBuf,
+    /// Length of the log when it started.
+    log_start: u64,
+}
+
+impl ChildSpec {
+    /// Starts the process.
+    pub fn start(&self) -> io::Result<RunningChild> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log_start = log.metadata()?.len();
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_remove("RANCH_ADMIN_KEY")
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(key) = &self.admin_key {
+            command.env("RANCH_ADMIN_KEY", key.expose());
+        }
+        let mut child = command.spawn()?;
+        // Taken out, or waiting for the child would close it.
+        let pipe = child.stdin.take();
+        Ok(RunningChild { child, pipe, log: self.log.clone(), log_start })
+    }
+}
+
+impl RunningChild {
+    /// Waits until the process ends by itself.
+    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Why it ended: the last it said, or else its status.
+    pub fn last_words(&self, status: ExitStatus) -> String {
+        let line = last_line(&self.log, self.log_start).unwrap_or_default();
+        line.unwrap_or_else(|| status.to_string())
+    }
+
+    /// Asks it to stop, and makes it stop when it does not in time.
+    pub async fn stop(&mut self) {
+        let id = self.child.id().map(u32::cast_signed);
+        let Some(pid) = id.and_then(Pid::from_raw) else { return };
+        // It may have ended this moment, which is what was wanted.
+        let _ = kill_process(pid, Signal::TERM);
+        // Says the same once more.
+        drop(self.pipe.take());
+        if tokio::time::timeout(STOP_MAX, self.child.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    /// Ends it at once.
+    pub async fn kill(&mut self) {
+        // Fails only when there is no such process any more.
+        let _ = self.child.kill().await;
+    }
+}
+
+/// The last line with anything in it after `start`, without the name of the program.
+fn last_line(log: &Path, start: u64) -> io::Result<Option<String>> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL))))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    Ok(line.map(|line| line.strip_prefix("ranch: ").unwrap_or(line).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn shell(dir: &Path, script: &str) -> ChildSpec {
+        ChildSpec {
+            name: "shell".to_owned(),
+            program: "/bin/sh".into(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            admin_key: Some(Secret::new("pmb-v1-canary")),
+            log: dir.join("shell.log"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_words_are_those_of_this_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = shell(dir.path(), "echo one; echo 'ranch: two' >&2; exit 3");
+        let mut child = spec.start().unwrap();
+        let status = child.ended().await.unwrap();
+        assert_eq!((status.code(), child.last_words(status).as_str()), (Some(3), "two"));
+        let mut silent = shell(dir.path(), "exit 4").start().unwrap();
+        let status = silent.ended().await.unwrap();
+        assert_eq!(silent.last_words(status), "exit status: 4");
+    }
+
+    #[tokio::test]
+    async fn a_child_is_asked_before_it_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        // Reading standard input keeps it until the signal comes; `up` never writes there.
+        let script = "trap 'echo asked; exit 0' TERM; echo ready; while true; do read x; done";
+        let mut child = shell(dir.path(), script).start().unwrap();
+        while last_line(&child.log, 0).unwrap().as_deref() != Some("ready") {
+            tokio::task::yield_now().await;
+        }
+        child.stop().await;
+        assert_eq!(last_line(&child.log, 0).unwrap().as_deref(), Some("asked"));
+    }
+
+    #[tokio::test]
+    async fn a_child_notices_that_its_parent_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = shell(dir.path(), "read x; echo gone").start().unwrap();
+        drop(child.pipe.take());
+        let status = child.ended().await.unwrap();
+        assert_eq!(child.last_words(status), "gone");
+        assert_eq!(status.signal(), None);
+    }
+}
