@@ -1,0 +1,118 @@
+//! The administrators' endpoints: which there are, and the account of the cluster.
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::Incoming;
+use ranch_proto::Shards;
+use serde::Serialize;
+
+use crate::api::{Call, Methods, tenants};
+use crate::cluster::{self, Cluster};
+use crate::error::ApiError;
+use crate::http::answer::{self, Answer};
+use crate::http::body;
+
+/// Largest body of an admin request, in bytes.
+const BODY_MAX: u64 = 64 * 1024;
+
+/// The endpoints below `admin/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint<'a> {
+    /// Nodes, shards, leaders, lag.
+    Cluster,
+    /// All tenants.
+    Tenants,
+    /// Makes a tenant.
+    AddTenant,
+    /// Switches a tenant off.
+    RemoveTenant(&'a str),
+    /// Switches a tenant on again.
+    RestoreTenant(&'a str),
+    /// What a tenant has stored.
+    TenantStats(&'a str),
+}
+
+/// A tenant, as `ranch status` lists it.
+#[derive(Serialize)]
+struct TenantPlace {
+    id: String,
+    shard: u32,
+}
+
+#[derive(Serialize)]
+struct ClusterAnswer {
+    status: &'static str,
+    #[serde(flatten)]
+    cluster: Cluster,
+    tenants: Vec<TenantPlace>,
+}
+
+impl<'a> Endpoint<'a> {
+    /// The endpoint at a path below `admin/`.
+    pub fn find(path: &'a str) -> Option<Self> {
+        match path.strip_prefix("tenants/") {
+            None if path == "cluster" => Some(Self::Cluster),
+            None if path == "tenants" => Some(Self::Tenants),
+            None | Some("") => None,
+            Some("add") => Some(Self::AddTenant),
+            Some(tenant) => match tenant.split_once('/') {
+                None => Some(Self::RemoveTenant(tenant)),
+                Some((id, "restore")) => Some(Self::RestoreTenant(id)),
+                Some((id, "stats")) => Some(Self::TenantStats(id)),
+                Some(_) => None,
+            },
+        }
+    }
+
+    /// The methods it takes.
+    pub fn methods(self) -> Methods {
+        match self {
+            Self::Cluster | Self::Tenants | Self::TenantStats(_) => Methods::READ,
+            Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
+            Self::RemoveTenant(_) => Methods::DELETE,
+        }
+    }
+}
+
+/// Answers an administrators' endpoint.
+pub async fn answer<S: Shards>(
+    call: &Call<'_, S>,
+    endpoint: &Endpoint<'_>,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    match *endpoint {
+        Endpoint::Cluster => Ok(cluster(call).await),
+        Endpoint::Tenants => Ok(tenants::list(call)),
+        Endpoint::AddTenant => {
+            let body = read(call, body).await?;
+            tenants::add(call, &body).await
+        }
+        Endpoint::RemoveTenant(id) => {
+            if call.query.flag("purge")? {
+                return Err(ApiError::NotBuilt {
+                    endpoint: "DELETE admin/tenants/:id?purge=true",
+                    meaning: "deletes a tenant and its data for good; without purge it is disabled",
+                });
+            }
+            tenants::set_enabled(call, id, false).await
+        }
+        Endpoint::RestoreTenant(id) => tenants::set_enabled(call, id, true).await,
+        Endpoint::TenantStats(id) => tenants::stats(call, id).await,
+    }
+}
+
+async fn read<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes, ApiError> {
+    body::read(body, BODY_MAX, call.app.options.body_timeout).await
+}
+
+async fn cluster<S: Shards>(call: &Call<'_, S>) -> Answer {
+    let shards = &*call.app.shards;
+    let cluster = cluster::gather(shards).await;
+    let tenants = {
+        let directory = shards.directory().read();
+        let places = directory.tenants.values();
+        places.map(|tenant| TenantPlace { id: tenant.id.clone(), shard: tenant.shard }).collect()
+    };
+    let answer = ClusterAnswer { status: cluster.status(), cluster, tenants };
+    answer::json(StatusCode::OK, &answer)
+}

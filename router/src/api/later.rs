@@ -1,0 +1,92 @@
+//! The endpoints that are documented and not built yet, in one table. Each is answered with 501
+//! and what it will do, so that nobody takes it for a mistyped path.
+
+use crate::api::Audience;
+use crate::error::ApiError;
+
+/// One endpoint to come.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its path below the base; `:x` stands for one segment, `*` for the rest.
+    path: &'static str,
+    meaning: &'static str,
+    /// Who will use it.
+    pub audience: Audience,
+    /// Whether it will answer in JSON.
+    pub json: bool,
+}
+
+const fn tenants(path: &'static str, json: bool, meaning: &'static str) -> Endpoint {
+    Endpoint { path, meaning, audience: Audience::Tenants, json }
+}
+
+const fn administrators(path: &'static str, meaning: &'static str) -> Endpoint {
+    Endpoint { path, meaning, audience: Audience::Administrators, json: true }
+}
+
+static ENDPOINTS: &[Endpoint] = &[
+    tenants("delta", false, "answers the scrolls that differ from a list of checksums"),
+    tenants("where", false, "calculates a coordinate for a text"),
+    tenants("query", true, "answers the scrolls in a range of coordinates"),
+    tenants("batch", true, "carries out many operations in one request"),
+    tenants("search", true, "finds scrolls by their text"),
+    tenants("watch", false, "streams changes as they happen"),
+    tenants("history/*", true, "lists earlier revisions of a scroll"),
+    administrators("reload", "reads the tenants file again"),
+    administrators("metrics", "shows counters for Prometheus"),
+    administrators("admin/tenants/:id/keys", "makes and lists keys of a tenant"),
+    administrators("admin/tenants/:id/keys/:key_id", "revokes a key of a tenant"),
+    administrators("admin/tenants/:id/archive", "streams everything a tenant has"),
+    administrators("admin/cluster/nodes/:id/drain", "moves leadership away from a node"),
+    administrators("admin/cluster/nodes/:id/undrain", "lets a node lead again"),
+    administrators("admin/cluster/nodes/:id/remove", "takes a node out of the ranch"),
+    administrators("admin/cluster/shards/:id/transfer", "hands a shard to another leader"),
+];
+
+impl Endpoint {
+    /// What a request for it is answered with.
+    pub fn refusal(&self) -> ApiError {
+        ApiError::NotBuilt { endpoint: self.path, meaning: self.meaning }
+    }
+
+    fn is_at(&self, path: &str) -> bool {
+        let mut given = path.split('/');
+        for expected in self.path.split('/') {
+            match (expected, given.next()) {
+                ("*", Some(_)) => return true,
+                (_, Some("") | None) => return false,
+                (expected, Some(_)) if expected.starts_with(':') => {}
+                (expected, Some(segment)) if expected == segment => {}
+                _ => return false,
+            }
+        }
+        given.next().is_none()
+    }
+}
+
+/// The endpoint to come at a path below the base.
+pub fn find(path: &str) -> Option<&'static Endpoint> {
+    ENDPOINTS.iter().find(|endpoint| endpoint.is_at(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_by_segments() {
+        for (path, expected) in [
+            ("delta", Some("delta")),
+            ("history/1.1.1/1.1.1/1.1.1", Some("history/*")),
+            ("admin/tenants/will/keys", Some("admin/tenants/:id/keys")),
+            ("admin/tenants/will/keys/k1", Some("admin/tenants/:id/keys/:key_id")),
+            ("admin/tenants//keys", None),
+            ("admin/tenants/will/keys/k1/x", None),
+            ("history", None),
+            ("deltas", None),
+            ("", None),
+        ] {
+            assert_eq!(find(path).map(|endpoint| endpoint.path), expected, "{path}");
+        }
+    }
+}

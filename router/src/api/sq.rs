@@ -1,0 +1,139 @@
+//! SQ's endpoints for single scrolls, in the words of SQ 0.6.
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::Incoming;
+use ranch_proto::Shards;
+use ranch_proto::schema::{Profile, op::Kind};
+use serde::Serialize;
+
+use crate::api::scrolls::{self, Place};
+use crate::api::{Call, Methods};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::http::answer::{self, Answer};
+use crate::http::negotiate;
+
+/// SQ's endpoints that concern one scroll or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The version of this router.
+    Version,
+    /// Says that a phext is at hand; in a ranch all always are.
+    Load,
+    /// The text at a coordinate.
+    Select,
+    /// Appends to a scroll.
+    Insert,
+    /// Replaces a scroll.
+    Update,
+    /// Removes a scroll.
+    Delete,
+}
+
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Endpoint {
+    /// The endpoint of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "version" => Self::Version,
+            "load" => Self::Load,
+            "select" => Self::Select,
+            "insert" => Self::Insert,
+            "update" => Self::Update,
+            "delete" => Self::Delete,
+            _ => return None,
+        })
+    }
+
+    /// The methods it takes.
+    pub fn methods(self) -> Methods {
+        match self {
+            Self::Version | Self::Load | Self::Select => Methods::READ,
+            Self::Insert | Self::Update => Methods::SQ_WRITE,
+            Self::Delete => Methods::SQ_DELETE,
+        }
+    }
+}
+
+/// Answers one of SQ's endpoints.
+pub async fn answer<S: Shards>(
+    call: &Call<'_, S>,
+    caller: &Caller,
+    endpoint: Endpoint,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    match endpoint {
+        Endpoint::Version if negotiate::admits_json(call.headers) => {
+            Ok(answer::json(StatusCode::OK, &Version { version: VERSION }))
+        }
+        Endpoint::Version => Ok(answer::text(VERSION)),
+        Endpoint::Load => {
+            let phext = scrolls::phext(call.query)?;
+            Ok(answer::text(format!("Loaded {phext}.phext")))
+        }
+        Endpoint::Select => select(call, caller).await,
+        Endpoint::Insert => insert(call, caller, body).await,
+        Endpoint::Update => update(call, caller, Place::of_query(call.query)?, body).await,
+        Endpoint::Delete => delete(call, caller, Place::of_query(call.query)?).await,
+    }
+}
+
+async fn select<S: Shards>(call: &Call<'_, S>, caller: &Caller) -> Result<Answer, ApiError> {
+    let place = Place::of_query(call.query)?;
+    let printed = (caller.profile == Profile::Memory).then(|| place.coordinate.to_string());
+    let found = scrolls::read(call, caller, place).await?;
+    let text = match (found.scroll, printed) {
+        (Some(scroll), _) => scroll.text.unwrap_or_default(),
+        (None, Some(coordinate)) => return Err(ApiError::NoScroll { coordinate }),
+        (None, None) => Bytes::new(),
+    };
+    let mut answer = answer::text(text);
+    scrolls::mark_stale(&mut answer, found.applied);
+    Ok(answer)
+}
+
+async fn insert<S: Shards>(
+    call: &Call<'_, S>,
+    caller: &Caller,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    let place = Place::of_query(call.query)?;
+    let text = scrolls::text(call, body).await?;
+    let kind = match caller.profile {
+        Profile::Sq => Kind::Append,
+        Profile::Memory => Kind::Write,
+    };
+    let length = text.len();
+    let sentence = |_| format!("Inserted {length} bytes");
+    scrolls::change(call, caller, place, (kind, text), sentence).await
+}
+
+/// Replaces a scroll; also what `write/{c}` does.
+pub async fn update<S: Shards>(
+    call: &Call<'_, S>,
+    caller: &Caller,
+    place: Place,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    let text = scrolls::text(call, body).await?;
+    let length = text.len();
+    let sentence = |_| format!("Updated {length} bytes");
+    scrolls::change(call, caller, place, (Kind::Write, text), sentence).await
+}
+
+/// Removes a scroll; also what `delete/{c}` does.
+pub async fn delete<S: Shards>(
+    call: &Call<'_, S>,
+    caller: &Caller,
+    place: Place,
+) -> Result<Answer, ApiError> {
+    let change = (Kind::Delete, Bytes::new());
+    scrolls::change(call, caller, place, change, |bytes| format!("Removed {bytes} bytes")).await
+}

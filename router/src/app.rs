@@ -1,0 +1,66 @@
+//! What all requests of one router share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ranch_proto::Shards;
+
+use crate::cluster::{self, Cluster};
+use crate::forward::Forward;
+use crate::http::cors::{Cors, OriginError};
+use crate::options::Options;
+
+/// How old an account of the cluster may be for the health endpoints, which need no key and so
+/// must not let anyone make the router busy.
+const HEALTH_AGE_MAX: Duration = Duration::from_millis(250);
+
+/// One router.
+pub struct App<S> {
+    /// The way to every replica.
+    pub shards: Arc<S>,
+    /// The way to leaders.
+    pub forward: Forward<S>,
+    /// Limits and deadlines.
+    pub options: Options,
+    /// Which origins may call.
+    pub cors: Cors,
+    connections: AtomicU64,
+    health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
+}
+
+impl<S: Shards> App<S> {
+    /// A router over these shards.
+    ///
+    /// # Errors
+    /// An origin in the options that is none.
+    pub fn new(shards: Arc<S>, options: Options) -> Result<Self, OriginError> {
+        Ok(Self {
+            forward: Forward::new(Arc::clone(&shards), options.request_deadline),
+            cors: Cors::new(&options.cors_origins)?,
+            shards,
+            options,
+            connections: AtomicU64::new(0),
+            health: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    /// The number of a new connection, from 1.
+    pub fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The cluster as it was a moment ago. Whoever asks while it is being gathered waits for that
+    /// one account, however many ask.
+    pub async fn recent_cluster(&self) -> Arc<Cluster> {
+        let mut known = self.health.lock().await;
+        if let Some((gathered, cluster)) = &*known
+            && gathered.elapsed() < HEALTH_AGE_MAX
+        {
+            return Arc::clone(cluster);
+        }
+        let cluster = Arc::new(cluster::gather(&*self.shards).await);
+        *known = Some((Instant::now(), Arc::clone(&cluster)));
+        cluster
+    }
+}

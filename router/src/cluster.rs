@@ -1,0 +1,180 @@
+//! An account of the whole ranch: every node asked for its own, put together by shard.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::{Directory, GroupId, NodeId, Shards};
+use serde::Serialize;
+
+/// A node that does not answer in this time counts as down.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Entries a replica may be behind before that is called a problem.
+const LAG_MAX: u64 = 1_000;
+
+/// The ranch at one moment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cluster {
+    /// Name of the ranch; absent until it is known.
+    pub name: Option<String>,
+    /// Every machine.
+    pub nodes: Vec<Node>,
+    /// The group all machines belong to, in the form of a shard.
+    pub meta: Option<Shard>,
+    /// Every shard.
+    pub shards: Vec<Shard>,
+    /// What is wrong, in words.
+    pub problems: Vec<String>,
+    /// Scrolls in all shards, as their leaders count them.
+    #[serde(skip)]
+    pub scrolls: u64,
+    /// When anything was last written, in milliseconds since the Unix epoch; 0 for never.
+    #[serde(skip)]
+    pub last_write_ms: u64,
+}
+
+/// One machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Where other machines reach it.
+    pub addr: String,
+    /// Its process, when it answers.
+    pub pid: Option<u32>,
+    /// `up` or `down`.
+    pub state: &'static str,
+    /// The version it runs, or ran last.
+    pub version: String,
+}
+
+/// One Raft group.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shard {
+    /// The group.
+    pub id: u32,
+    /// The node that leads it.
+    pub leader: Option<u32>,
+    /// The nodes that hold it.
+    pub replicas: Vec<u32>,
+    /// The highest term heard of.
+    pub term: u64,
+    /// Entries the replica furthest behind lacks; absent without a leader.
+    pub lag: Option<u64>,
+}
+
+impl Cluster {
+    /// Whether the directory is there and every shard has a leader.
+    pub fn is_ready(&self) -> bool {
+        self.name.is_some()
+            && !self.shards.is_empty()
+            && self.shards.iter().all(|shard| shard.leader.is_some())
+    }
+
+    /// `ok`, `degraded` or `down`.
+    pub fn status(&self) -> &'static str {
+        match (self.is_ready(), self.problems.is_empty()) {
+            (true, true) => "ok",
+            (true, false) => "degraded",
+            (false, _) => "down",
+        }
+    }
+}
+
+/// Asks every node, all at once.
+pub async fn gather<S: Shards>(shards: &S) -> Cluster {
+    let nodes: Vec<NodeId> = shards.directory().read().nodes.keys().copied().collect();
+    let deadline = Instant::now() + ANSWER_MAX;
+    let answers = join_all(nodes.iter().map(|&node| async move {
+        let answer = tokio::time::timeout(ANSWER_MAX, shards.node_status(node, deadline)).await;
+        (node, answer.ok().and_then(Result::ok))
+    }));
+    let answers = answers.await.into_iter().collect();
+    put_together(&shards.directory().read(), &answers)
+}
+
+type Answers = BTreeMap<NodeId, Option<NodeStatusReply>>;
+
+fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
+    let mut cluster = Cluster {
+        name: directory.cluster.as_ref().map(|cluster| cluster.name.clone()),
+        ..Cluster::default()
+    };
+    for (id, record) in &directory.nodes {
+        let answer = answers.get(id).and_then(Option::as_ref);
+        cluster.nodes.push(Node {
+            id: id.0,
+            name: record.name.clone(),
+            addr: record.addr.clone(),
+            pid: answer.map(|answer| answer.pid),
+            state: if answer.is_some() { "up" } else { "down" },
+            version: answer.map_or_else(|| record.version.clone(), |a| a.version.clone()),
+        });
+        if answer.is_none() {
+            cluster.problems.push(format!("node {id} ({}) does not answer", record.name));
+        }
+    }
+    let meta = shard(directory, answers, GroupId::META, &mut cluster);
+    cluster.meta = directory.cluster.is_some().then_some(meta);
+    for group in directory.shards.keys() {
+        let shard = shard(directory, answers, *group, &mut cluster);
+        cluster.shards.push(shard);
+    }
+    cluster
+}
+
+/// One group as its nodes describe it; also adds up what its leader counts.
+fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cluster) -> Shard {
+    let accounts = || {
+        answers.iter().filter_map(|(node, answer)| {
+            let groups = &answer.as_ref()?.groups;
+            Some((*node, groups.iter().find(|group| group.group == id.0)?))
+        })
+    };
+    let term = accounts().map(|(_, account)| account.term).max().unwrap_or(0);
+    // A deposed leader that has not heard of its successor is of a lower term.
+    let leading = accounts().filter(|(_, account)| account.state == "leader");
+    let leader = leading.max_by_key(|(_, account)| account.term);
+    let replicas = directory.nodes_of(id);
+    let lag = leader.and_then(|(_, account)| lag_of(account));
+    let name = if id == GroupId::META { "the meta group".into() } else { format!("shard {id}") };
+    match (leader, lag) {
+        (None, _) => cluster.problems.push(format!("{name} has no leader")),
+        (_, Some(lag)) if lag > LAG_MAX => {
+            cluster.problems.push(format!("a replica of {name} is {lag} entries behind"));
+        }
+        _ => {}
+    }
+    if let Some((_, account)) = leader
+        && id != GroupId::META
+    {
+        cluster.scrolls += account.scrolls;
+        cluster.last_write_ms = cluster.last_write_ms.max(account.last_write_ms);
+    }
+    Shard {
+        id: id.0,
+        leader: leader.map(|(node, _)| node.0),
+        replicas: replicas.iter().map(|node| node.0).collect(),
+        term,
+        lag,
+    }
+}
+
+/// How far the leader's slowest replica is behind it.
+fn lag_of(leader: &GroupStatus) -> Option<u64> {
+    let others = leader.progress.iter().filter(|progress| progress.replica != leader.replica);
+    let lags = others.map(|progress| leader.last_index.saturating_sub(progress.matched));
+    let members = leader.voters.iter().chain(&leader.learners);
+    // A replica the leader has never heard of is behind by everything.
+    let silent = members
+        .filter(|member| **member != leader.replica)
+        .any(|member| !leader.progress.iter().any(|progress| progress.replica == *member));
+    let all = silent.then_some(leader.last_index);
+    lags.chain(all).max().or(Some(0))
+}
+
+#[cfg(test)]
+mod tests;

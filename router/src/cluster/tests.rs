@@ -1,0 +1,115 @@
+//! Accounts of ranches in various states.
+
+use ranch_proto::ReplicaId;
+use ranch_proto::schema::record::What;
+use ranch_proto::schema::{ClusterRecord, NodeRecord, Record, ReplicaProgress, ShardRecord};
+
+use super::*;
+
+fn replica(node: u32) -> u64 {
+    ReplicaId::new(NodeId(node), 1).0
+}
+
+fn directory() -> Directory {
+    let mut directory = Directory::default();
+    let mut put = |what| directory.apply(Record { what: Some(what), removed: false });
+    put(What::Cluster(ClusterRecord { name: "home".into(), ..Default::default() }));
+    for id in 1..=3 {
+        let name = format!("node{id}");
+        put(What::Node(NodeRecord { id, name, incarnation: 1, ..Default::default() }));
+    }
+    let replicas = (1..=3).map(replica).collect();
+    put(What::Shard(ShardRecord { id: 1, replicas, initialized: true }));
+    directory
+}
+
+fn group(group: u32, node: u32, state: &str, term: u64) -> GroupStatus {
+    GroupStatus {
+        group,
+        replica: replica(node),
+        state: state.into(),
+        term,
+        last_index: 100,
+        voters: (1..=3).map(replica).collect(),
+        scrolls: 5,
+        last_write_ms: 7,
+        ..Default::default()
+    }
+}
+
+fn leading(id: u32, node: u32, term: u64, matched: u64) -> GroupStatus {
+    let progress = (1..=3)
+        .map(|other| ReplicaProgress {
+            replica: replica(other),
+            matched: if other == node { 100 } else { matched },
+        })
+        .collect();
+    GroupStatus { progress, ..group(id, node, "leader", term) }
+}
+
+fn answer(node: u32, groups: Vec<GroupStatus>) -> (NodeId, Option<NodeStatusReply>) {
+    (NodeId(node), Some(NodeStatusReply { node, pid: 40 + node, groups, ..Default::default() }))
+}
+
+#[test]
+fn a_healthy_ranch_is_ok() {
+    let follower = |node| vec![group(0, node, "follower", 4), group(1, node, "follower", 4)];
+    let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 97)];
+    let answers = Answers::from([answer(1, follower(1)), answer(2, leader), answer(3, follower(3))]);
+    let cluster = put_together(&directory(), &answers);
+    assert_eq!(cluster.status(), "ok", "{:?}", cluster.problems);
+    let shard = &cluster.shards[0];
+    assert_eq!((shard.leader, shard.term, shard.lag), (Some(2), 4, Some(3)));
+    assert_eq!(shard.replicas, [1, 2, 3]);
+    assert_eq!((cluster.scrolls, cluster.last_write_ms), (5, 7));
+    assert_eq!((cluster.nodes[0].pid, cluster.nodes[0].state), (Some(41), "up"));
+}
+
+#[test]
+fn a_node_that_is_silent_degrades_it() {
+    let follower = vec![group(0, 1, "follower", 4), group(1, 1, "follower", 4)];
+    let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 100)];
+    let answers = Answers::from([answer(1, follower), answer(2, leader), (NodeId(3), None)]);
+    let cluster = put_together(&directory(), &answers);
+    assert_eq!(cluster.status(), "degraded");
+    assert_eq!((cluster.nodes[2].pid, cluster.nodes[2].state), (None, "down"));
+    assert_eq!(cluster.problems, ["node 3 (node3) does not answer"]);
+}
+
+#[test]
+fn a_shard_without_a_leader_is_down() {
+    let follower = |node| vec![leading(0, node, 4, 100), group(1, node, "candidate", 9)];
+    let answers = Answers::from([answer(1, follower(1)), answer(2, follower(2))]);
+    let cluster = put_together(&directory(), &answers);
+    assert_eq!(cluster.status(), "down");
+    let shard = &cluster.shards[0];
+    assert_eq!((shard.leader, shard.term, shard.lag), (None, 9, None));
+    assert!(cluster.problems.iter().any(|problem| problem == "shard 1 has no leader"));
+}
+
+#[test]
+fn of_two_leaders_the_later_one_counts() {
+    let old = vec![leading(1, 1, 3, 100)];
+    let new = vec![leading(1, 2, 4, 100)];
+    let cluster = put_together(&directory(), &Answers::from([answer(1, old), answer(2, new)]));
+    assert_eq!(cluster.shards[0].leader, Some(2));
+}
+
+#[test]
+fn a_replica_far_behind_or_never_heard_of_is_a_problem() {
+    let mut account = leading(1, 2, 4, 100);
+    account.last_index = 5_000;
+    let cluster = put_together(&directory(), &Answers::from([answer(2, vec![account.clone()])]));
+    assert_eq!(cluster.shards[0].lag, Some(4_900));
+    assert!(cluster.problems.iter().any(|problem| problem.contains("4900 entries behind")));
+    account.progress.retain(|progress| progress.replica != replica(3));
+    let cluster = put_together(&directory(), &Answers::from([answer(2, vec![account])]));
+    assert_eq!(cluster.shards[0].lag, Some(5_000));
+}
+
+#[test]
+fn before_the_directory_arrives_it_is_down() {
+    let cluster = put_together(&Directory::default(), &Answers::new());
+    assert_eq!(cluster.status(), "down");
+    assert!(cluster.meta.is_none());
+}

@@ -1,0 +1,145 @@
+//! From a request to its answer: find the endpoint, recognise the caller, check what it may do,
+//! hand over, and give every answer, errors too, the headers all answers have.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::{Method, Request};
+use hyper::body::Incoming;
+use ranch_proto::{RequestId, Shards};
+
+use crate::api::{self, Audience, Call, Target, Use};
+use crate::app::App;
+use crate::auth::{self, Caller, Identity};
+use crate::error::ApiError;
+use crate::http::answer::{Answer, AnswerBody};
+use crate::http::params::Query;
+use crate::http::{cors, negotiate};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers one request of connection number `connection`. Never fails: what goes wrong is an
+/// answer too.
+pub async fn answer<S: Shards>(
+    app: &Arc<App<S>>,
+    connection: u64,
+    request: Request<Incoming>,
+) -> Answer {
+    let id = RequestId::random();
+    let (parts, body) = request.into_parts();
+    let target = Target::find(parts.uri.path());
+    let outcome = if parts.method == Method::OPTIONS {
+        Ok(cors::preflight())
+    } else {
+        route(app, connection, &parts, body, &target).await
+    };
+    let mut answer = outcome.unwrap_or_else(|error| {
+        let json = target.speaks_json() || negotiate::asks_for_json(&parts.headers);
+        error.answer(json)
+    });
+    if parts.method == Method::HEAD {
+        without_body(&mut answer);
+    }
+    let headers = answer.headers_mut();
+    app.cors.mark(parts.headers.get(ORIGIN), headers);
+    headers.insert(REQUEST_ID, hex(id));
+    if app.options.log_requests {
+        // The query is left out: it may hold a scroll's text.
+        tracing::info!(
+            method = %parts.method,
+            path = parts.uri.path(),
+            status = answer.status().as_u16(),
+            connection,
+            "request"
+        );
+    }
+    answer
+}
+
+async fn route<S: Shards>(
+    app: &Arc<App<S>>,
+    connection: u64,
+    parts: &Parts,
+    body: Incoming,
+    target: &Target<'_>,
+) -> Result<Answer, ApiError> {
+    if let Target::Health(endpoint) = target {
+        target.usage(&parts.method)?;
+        return Ok(api::health::answer(app, *endpoint).await);
+    }
+    let identity = auth::identify(&app.shards.directory().read(), &parts.headers)?;
+    let query = Query::parse(parts.uri.query());
+    let caller = match target.audience() {
+        Audience::Nobody => return Err(ApiError::NotFound),
+        Audience::Administrators => {
+            if identity != Identity::Admin {
+                return Err(ApiError::AdminKeyNeeded);
+            }
+            None
+        }
+        Audience::Tenants => Some(tenant(app, identity, query.as_ref().ok())?),
+    };
+    let usage = target.usage(&parts.method)?;
+    if usage == Use::Write && caller.as_ref().is_some_and(|caller| !caller.may_write) {
+        return Err(ApiError::ReadOnlyKey);
+    }
+    let query = query?;
+    let (headers, method) = (&parts.headers, &parts.method);
+    let call = Call { app, connection, method, headers, query: &query };
+    match (target, &caller) {
+        (Target::Sq(endpoint), Some(caller)) => {
+            api::sq::answer(&call, caller, *endpoint, body).await
+        }
+        (Target::Whole(endpoint), Some(caller)) => {
+            api::whole::answer(&call, caller, *endpoint).await
+        }
+        (Target::Rest(endpoint, argument), Some(caller)) => {
+            api::rest::answer(&call, caller, *endpoint, argument, body).await
+        }
+        (Target::Admin(endpoint), _) => api::admin::answer(&call, endpoint, body).await,
+        (Target::Later(endpoint), _) => Err(endpoint.refusal()),
+        _ => Err(ApiError::NotFound),
+    }
+}
+
+/// The tenant a request is for. A tenant's key may name its own tenant, an administrator's must
+/// name one.
+fn tenant<S: Shards>(
+    app: &App<S>,
+    identity: Identity,
+    query: Option<&Query<'_>>,
+) -> Result<Caller, ApiError> {
+    let named = query.and_then(|query| query.get("tenant"));
+    match (identity, named) {
+        (Identity::Admin, None) => Err(ApiError::TenantNeeded),
+        (Identity::Admin, Some(id)) => auth::on_behalf_of(&app.shards.directory().read(), id),
+        (Identity::Tenant(caller), Some(id)) if id != caller.tenant => Err(ApiError::OtherTenant),
+        (Identity::Tenant(caller), _) => Ok(caller),
+    }
+}
+
+/// What HEAD answers: the headers of a GET, its length included.
+fn without_body(answer: &mut Answer) {
+    let length = answer.body().known_length();
+    *answer.body_mut() = AnswerBody::from(bytes::Bytes::new());
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+fn hex(id: RequestId) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id.0) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    // Hex digits are always valid in a header.
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// One header's text, if it is text.
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,216 @@
+//! The way of a request to the leader of its group, through elections, broken links and wrong
+//! guesses, under one request id.
+//!
+//! One attempt at a time. What an attempt's failure means is decided by [`Chase`], which is pure;
+//! this file does the waiting and sending. A client sees nothing of an election: a failed attempt
+//! goes to another replica at once, later ones after a short, growing, jittered wait, until the
+//! request's deadline. A write that once got no answer stays doubtful whatever is heard later, and
+//! when time runs out it is reported so, never as a plain failure.
+
+mod chase;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ranch_proto::schema::{
+    Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply, Request, reply,
+    request,
+};
+use ranch_proto::{GroupId, NodeId, ShardError, Shards};
+
+use chase::{Chase, Next};
+
+/// Longest one attempt may take, so that a leader that hangs is left for its successor.
+const ATTEMPT_MAX: Duration = Duration::from_millis(1_500);
+
+/// Why a request came back without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardError {
+    /// No replica could answer in time; nothing was done.
+    #[error("the ranch cannot answer at the moment; nothing was done, try again")]
+    Unavailable,
+    /// Too much is waiting; nothing was done.
+    #[error("too many requests are waiting; nothing was done, try again in a moment")]
+    Overloaded,
+    /// A write that may or may not have taken effect.
+    #[error(
+        "outcome: unknown; the write may or may not take effect: \
+         read first, or retry with the Idempotency-Key it had"
+    )]
+    OutcomeUnknown,
+    /// The shard found the request itself wrong; nothing was done.
+    #[error("the shard refused this request as invalid; nothing was done")]
+    Invalid,
+    /// The disks of the ranch are full; nothing was done.
+    #[error("the disks of this ranch are full; nothing was stored")]
+    DiskFull,
+    /// The reply is of another kind than the request.
+    #[error("a shard's answer made no sense; this has been logged")]
+    Garbled,
+}
+
+/// What a request does, which decides where it may go and what silence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    /// Must reach the leader; silence leaves the outcome open.
+    Write,
+    /// Must reach the leader; may be repeated freely.
+    Read,
+    /// Any replica will do.
+    StaleRead,
+}
+
+/// Sends requests to groups.
+#[derive(Debug)]
+pub struct Forward<S> {
+    shards: Arc<S>,
+    deadline: Duration,
+    /// Spreads first guesses and stale reads over replicas.
+    turn: AtomicUsize,
+}
+
+impl<S: Shards> Forward<S> {
+    /// A way to the shards that tries each request for at most `deadline`.
+    pub fn new(shards: Arc<S>, deadline: Duration) -> Self {
+        Self { shards, deadline, turn: AtomicUsize::new(0) }
+    }
+
+    /// Carries out a tenant's command on its shard, once, however often it has to be sent.
+    ///
+    /// # Errors
+    /// [`ForwardError::OutcomeUnknown`] when it may or may not take effect; after every other
+    /// error nothing was done.
+    pub async fn command(
+        &self,
+        shard: GroupId,
+        command: Command,
+    ) -> Result<CommandResult, ForwardError> {
+        match self.send(shard, request::Body::Command(command), Nature::Write).await? {
+            reply::Body::Command(result) => Ok(result),
+            _ => Err(garbled(shard)),
+        }
+    }
+
+    /// Reads from a shard: from its leader, or from any replica when the request says stale.
+    ///
+    /// # Errors
+    /// Any but [`ForwardError::OutcomeUnknown`].
+    pub async fn read(&self, shard: GroupId, read: ReadRequest) -> Result<ReadReply, ForwardError> {
+        let nature = if read.stale { Nature::StaleRead } else { Nature::Read };
+        match self.send(shard, request::Body::Read(read), nature).await? {
+            reply::Body::Read(reply) => Ok(reply),
+            _ => Err(garbled(shard)),
+        }
+    }
+
+    /// Carries out a command of the meta group.
+    ///
+    /// # Errors
+    /// As [`Forward::command`].
+    pub async fn meta(&self, command: MetaCommand) -> Result<MetaResult, ForwardError> {
+        match self.send(GroupId::META, request::Body::Meta(command), Nature::Write).await? {
+            reply::Body::Meta(result) => Ok(result),
+            _ => Err(garbled(GroupId::META)),
+        }
+    }
+
+    async fn send(
+        &self,
+        group: GroupId,
+        body: request::Body,
+        nature: Nature,
+    ) -> Result<reply::Body, ForwardError> {
+        let deadline = Instant::now() + self.deadline;
+        let mut request = Request { group: group.0, body: Some(body), ..Request::default() };
+        let mut chase = Chase::new(nature == Nature::Write);
+        loop {
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(chase.out_of_time());
+            }
+            let until = deadline.min(now + ATTEMPT_MAX);
+            request.deadline_ms = (until - now).as_millis() as u32;
+            let asked = self.choose(group, nature, &mut chase);
+            let error = match asked {
+                Some(node) => match body_of(self.shards.call(node, request.clone(), until).await) {
+                    Ok(body) => return Ok(body),
+                    Err(error) => {
+                        self.note(group, node, &error);
+                        error
+                    }
+                },
+                None => ShardError::Unavailable { detail: "no replica is known".to_owned() },
+            };
+            match chase.after(asked, &error) {
+                Next::Stop(verdict) => {
+                    tracing::debug!(%group, %error, "a request was refused");
+                    return Err(verdict);
+                }
+                Next::AtOnce => {}
+                Next::AfterWait(wait) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    tokio::time::sleep(jittered(wait).min(left)).await;
+                }
+            }
+        }
+    }
+
+    /// Whom to ask next: a leader just named, the leader as last heard unless it has just failed,
+    /// or else the replicas in turn.
+    fn choose(&self, group: GroupId, nature: Nature, chase: &mut Chase) -> Option<NodeId> {
+        if nature != Nature::StaleRead {
+            if let Some(hint) = chase.take_hint() {
+                return Some(hint);
+            }
+            if let Some(leader) = self.shards.routes().leader(group)
+                && !chase.has_failed(leader)
+            {
+                return Some(leader);
+            }
+        }
+        let nodes = self.shards.directory().read().nodes_of(group);
+        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = (0..nodes.len()).map(|step| nodes[(start + step) % nodes.len()]);
+        let mut others = in_turn.clone().filter(|node| !chase.has_failed(*node));
+        let next = others.next();
+        next.or_else(|| in_turn.clone().next())
+    }
+
+    /// Keeps the shared knowledge of leaders in step with an answer.
+    fn note(&self, group: GroupId, node: NodeId, error: &ShardError) {
+        let routes = self.shards.routes();
+        match error {
+            ShardError::NotLeader { leader: Some(leader), term } => {
+                if *leader != node {
+                    routes.doubt(group, node);
+                }
+                routes.learn(group, *term, Some(*leader));
+            }
+            ShardError::NotLeader { leader: None, .. }
+            | ShardError::NoReplica
+            | ShardError::Unavailable { .. }
+            | ShardError::Unknown { .. } => routes.doubt(group, node),
+            ShardError::Overloaded { .. } | ShardError::DiskFull | ShardError::Invalid { .. } => {}
+        }
+    }
+}
+
+/// What an attempt brought: a reply's body, or the error it stands for.
+fn body_of(outcome: Result<Reply, ShardError>) -> Result<reply::Body, ShardError> {
+    match outcome?.body {
+        Some(reply::Body::Refusal(refusal)) => Err(refusal.into()),
+        Some(body) => Ok(body),
+        None => Err(ShardError::Unknown { detail: "an empty reply".to_owned() }),
+    }
+}
+
+fn garbled(group: GroupId) -> ForwardError {
+    tracing::error!(%group, "a reply was of another kind than its request");
+    ForwardError::Garbled
+}
+
+/// Between half of `wait` and all of it, so that clients do not come back all at once.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

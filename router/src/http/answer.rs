@@ -1,0 +1,121 @@
+//! Answers: a body that is at hand, or one that is made piece by piece while it is sent.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::stream::Stream;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
+
+use crate::forward::ForwardError;
+use crate::http::guard::InFlight;
+
+/// An answer to one request.
+pub type Answer = Response<AnswerBody>;
+
+/// Pieces of a long body. An error in the middle breaks the connection off, so that nobody takes
+/// a part for the whole.
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, ForwardError>> + Send>>;
+
+/// What plain answers are made of.
+pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// What JSON answers are made of.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// JSON that describes an error (RFC 9457).
+pub const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The body of an [`Answer`]. It also keeps its connection counted as busy until it is sent.
+pub struct AnswerBody {
+    content: Content,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Pieces(Pieces),
+}
+
+impl AnswerBody {
+    /// The length in bytes, when it is known before sending.
+    pub fn known_length(&self) -> Option<usize> {
+        match &self.content {
+            Content::Whole(bytes) => Some(bytes.len()),
+            Content::Pieces(_) => None,
+        }
+    }
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self { content: Content::Whole(bytes), in_flight: None }
+    }
+}
+
+impl From<Pieces> for AnswerBody {
+    fn from(pieces: Pieces) -> Self {
+        Self { content: Content::Pieces(pieces), in_flight: None }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = ForwardError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Pieces(pieces) => pieces.as_mut().poll_next(cx).map_ok(Frame::data),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A 200 of one content type.
+pub fn of(content_type: HeaderValue, body: impl Into<AnswerBody>) -> Answer {
+    let mut answer = Response::new(body.into());
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+/// A 200 with a text.
+pub fn text(text: impl Into<Bytes>) -> Answer {
+    of(TEXT, text.into())
+}
+
+/// A 200 with a text that is made while it is sent.
+pub fn pieces(content_type: HeaderValue, pieces: Pieces) -> Answer {
+    of(content_type, pieces)
+}
+
+/// A JSON answer. Only used for values of this crate, whose keys are all strings.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    // Serializing can only fail for maps with other keys than strings, of which there are none.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    let mut answer = of(JSON, Bytes::from(bytes));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An answer that is a status and nothing else.
+pub fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Bytes::new().into());
+    *answer.status_mut() = status;
+    answer
+}

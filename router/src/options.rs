@@ -1,0 +1,56 @@
+//! What a router may do and how long it waits: the router's part of the configuration, as values
+//! ready for use.
+
+use std::time::Duration;
+
+use ranch_proto::config::{LimitsConfig, RouterConfig};
+
+/// Limits, deadlines and origins of one router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Origins browsers may call from; `*` is any.
+    pub cors_origins: Vec<String>,
+    /// Whether each request is logged, without keys and texts.
+    pub log_requests: bool,
+    /// Largest scroll in UTF-8 bytes.
+    pub scroll_max_bytes: u64,
+    /// Largest phext text answered as one, in bytes.
+    pub export_max_bytes: u64,
+    /// Longest a request is tried, elections included.
+    pub request_deadline: Duration,
+    /// Most connections served at once; more are told to come back later.
+    pub max_connections: u32,
+    /// Longest wait for the head of a request, from its first byte or from the connection's start.
+    pub head_timeout: Duration,
+    /// Longest wait for another byte of a body, and for a client to take one.
+    pub body_timeout: Duration,
+    /// Longest an unused connection stays open.
+    pub idle_timeout: Duration,
+    /// Longest wait for running requests when the router stops.
+    pub drain_timeout: Duration,
+}
+
+impl Options {
+    /// The options `ranch.toml` gives.
+    #[must_use]
+    pub fn from_config(router: &RouterConfig, limits: &LimitsConfig) -> Self {
+        Self {
+            cors_origins: router.cors_origins.clone(),
+            log_requests: router.log_requests,
+            scroll_max_bytes: limits.scroll_max_bytes,
+            export_max_bytes: limits.export_max_bytes,
+            request_deadline: Duration::from_millis(limits.request_deadline_ms),
+            max_connections: limits.max_connections,
+            head_timeout: Duration::from_millis(limits.head_timeout_ms),
+            body_timeout: Duration::from_millis(limits.body_timeout_ms),
+            idle_timeout: Duration::from_secs(75),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::from_config(&RouterConfig::default(), &LimitsConfig::default())
+    }
+}

@@ -1,0 +1,13 @@
+//! The router over real sockets, against shards kept in memory: texts, statuses and headers as the
+//! specification has them, and what happens when shards, clients and keys misbehave.
+
+mod support;
+
+mod admin;
+mod edges;
+mod failover;
+mod keys;
+mod rest;
+mod sq;
+mod tenants_file;
+mod whole;

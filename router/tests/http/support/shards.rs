@@ -1,0 +1,195 @@
+//! [`Shards`] in memory, for tests only: three nodes over one state. Node 1 leads every group
+//! until a test says otherwise, the others send callers to it, and a script of faults makes single
+//! calls fail in ways a real ranch does.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ranch_proto::directory::SharedDirectory;
+use ranch_proto::schema::{
+    GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, reply, request,
+};
+use ranch_proto::shards::Routes;
+use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError, Shards};
+use tokio::sync::watch;
+
+use super::meta;
+use super::state::State;
+
+/// How one call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The node says it does not lead, and who does.
+    NotLeader(Option<u32>),
+    /// The node has no such replica.
+    NoReplica,
+    /// The request never left.
+    Unavailable,
+    /// The request was carried out, and its answer lost.
+    LostAnswer,
+    /// The request was lost on its way, which the caller cannot know.
+    LostRequest,
+    /// Too much is waiting.
+    Overloaded,
+    /// The disk is full.
+    DiskFull,
+    /// No answer until the attempt's deadline.
+    Hang,
+}
+
+/// One call as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub node: u32,
+    pub group: u32,
+    /// Empty for reads.
+    pub request_id: Bytes,
+}
+
+pub struct MemoryShards {
+    directory: SharedDirectory,
+    routes: Arc<Routes>,
+    epoch: watch::Sender<u64>,
+    pub state: Mutex<State>,
+    /// Faults of the calls to come, in order; after them all goes well.
+    pub script: Mutex<VecDeque<Fault>>,
+    pub calls: Mutex<Vec<Seen>>,
+    pub leader: Mutex<Option<u32>>,
+    pub down: Mutex<HashSet<u32>>,
+}
+
+impl MemoryShards {
+    pub fn new() -> Arc<Self> {
+        let directory = meta::directory();
+        let epoch = watch::Sender::new(directory.epoch);
+        Arc::new(Self {
+            directory: Arc::new(parking_lot::RwLock::new(directory)),
+            routes: Arc::new(Routes::default()),
+            epoch,
+            state: Mutex::default(),
+            script: Mutex::default(),
+            calls: Mutex::default(),
+            leader: Mutex::new(Some(1)),
+            down: Mutex::default(),
+        })
+    }
+
+    pub fn fail_next(&self, faults: &[Fault]) {
+        self.script.lock().extend(faults);
+    }
+
+    pub fn take_calls(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.calls.lock())
+    }
+
+    fn carry_out(&self, node: NodeId, body: request::Body) -> Result<reply::Body, ShardError> {
+        let leader = *self.leader.lock();
+        let stale = matches!(&body, request::Body::Read(read) if read.stale);
+        if leader != Some(node.0) && !stale {
+            return Err(ShardError::NotLeader { leader: leader.map(NodeId), term: 1 });
+        }
+        Ok(match body {
+            request::Body::Command(command) => {
+                let directory = self.directory.read();
+                let quota = directory.tenants.get(&command.tenant).unwrap().quota_bytes;
+                reply::Body::Command(self.state.lock().apply(&command, quota))
+            }
+            request::Body::Read(read) => reply::Body::Read(self.state.lock().read(&read)),
+            request::Body::Meta(command) => {
+                let mut directory = self.directory.write();
+                let result = meta::decide(&mut directory, command);
+                self.epoch.send_replace(directory.epoch);
+                reply::Body::Meta(result)
+            }
+            other => panic!("a router does not send {other:?}"),
+        })
+    }
+}
+
+impl Shards for MemoryShards {
+    async fn call(
+        &self,
+        node: NodeId,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Reply, ShardError> {
+        assert!(request.deadline_ms > 0, "every attempt has a deadline");
+        let body = request.body.unwrap();
+        let request_id = match &body {
+            request::Body::Command(command) => command.request_id.clone(),
+            request::Body::Meta(command) => command.request_id.clone(),
+            _ => Bytes::new(),
+        };
+        self.calls.lock().push(Seen { node: node.0, group: request.group, request_id });
+        let detail = || "scripted".to_owned();
+        let fault = self.script.lock().pop_front();
+        match fault {
+            None => {}
+            Some(Fault::NotLeader(leader)) => {
+                return Err(ShardError::NotLeader { leader: leader.map(NodeId), term: 2 });
+            }
+            Some(Fault::NoReplica) => return Err(ShardError::NoReplica),
+            Some(Fault::Unavailable) => return Err(ShardError::Unavailable { detail: detail() }),
+            Some(Fault::LostRequest) => return Err(ShardError::Unknown { detail: detail() }),
+            Some(Fault::LostAnswer) => {
+                self.carry_out(node, body)?;
+                return Err(ShardError::Unknown { detail: detail() });
+            }
+            Some(Fault::Overloaded) => return Err(ShardError::Overloaded { detail: detail() }),
+            Some(Fault::DiskFull) => return Err(ShardError::DiskFull),
+            Some(Fault::Hang) => {
+                tokio::time::sleep_until(deadline.into()).await;
+                return Err(ShardError::Unknown { detail: detail() });
+            }
+        }
+        Ok(Reply { body: Some(self.carry_out(node, body)?) })
+    }
+
+    async fn node_status(
+        &self,
+        node: NodeId,
+        _: Instant,
+    ) -> Result<NodeStatusReply, ShardError> {
+        if self.down.lock().contains(&node.0) {
+            return Err(ShardError::Unavailable { detail: "down".to_owned() });
+        }
+        let replica = |node| ReplicaId::new(NodeId(node), 1).0;
+        let leads = *self.leader.lock() == Some(node.0);
+        let matched = |node| ReplicaProgress { replica: replica(node), matched: 10 };
+        let groups = (0..=2).map(|group| GroupStatus {
+            group,
+            replica: replica(node.0),
+            state: if leads { "leader" } else { "follower" }.to_owned(),
+            term: 1,
+            last_index: 10,
+            voters: (1..=3).map(replica).collect(),
+            progress: if leads { (1..=3).map(matched).collect() } else { Vec::new() },
+            ..GroupStatus::default()
+        });
+        Ok(NodeStatusReply {
+            node: node.0,
+            pid: 100 + node.0,
+            version: "0.1.0".to_owned(),
+            groups: groups.collect(),
+            ..NodeStatusReply::default()
+        })
+    }
+
+    fn directory(&self) -> &SharedDirectory {
+        &self.directory
+    }
+
+    fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.epoch.subscribe()
+    }
+}
+
+/// The shard of tenant `will`.
+pub const WILLS_SHARD: GroupId = GroupId(1);
