@@ -1,0 +1,29 @@
+//! What an operator may tune of the log store.
+
+/// Sizes of the log store, all in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Most bytes written with one fsync, except that one append is never split.
+    pub batch_bytes_max: usize,
+    /// Most bytes waiting for the log writer; above it appends wait before they begin.
+    pub queue_bytes_max: usize,
+    /// Newest entries kept in memory over all groups, for replication and apply. Entries not yet
+    /// on disk are always kept, even above it.
+    pub cache_bytes_max: usize,
+    /// Most bytes of entries in one read for replication; one entry is always returned.
+    pub read_bytes_max: usize,
+    /// Size of the database's write buffer, and with it about that of one write-ahead file.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 4 << 20,
+            queue_bytes_max: 32 << 20,
+            cache_bytes_max: 32 << 20,
+            read_bytes_max: 1 << 20,
+            write_buffer_bytes: 32 << 20,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! RocksDB as the log's engine.
+//!
+//! Write-ahead files are recycled: writing over blocks that exist lets fdatasync leave the inode
+//! alone. That rules out the strict recovery modes, so recovery is point-in-time: it stops at the
+//! first record that is not whole. Whether it stopped too early is for the watermark to say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::engine::{EngineError, EngineWriter, LogEngine, Row, Visit};
+use super::options::LogOptions;
+
+/// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
+const BLOCK_CACHE_BYTES: usize = 8 << 20;
+const BLOCK_BYTES: usize = 16 << 10;
+/// Write-ahead files kept for reuse.
+const RECYCLED_FILES: usize = 2;
+/// Starts writing table files back early, so that an fsync of the log does not wait for them all.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+
+/// An open database.
+pub(super) struct RocksEngine {
+    db: Arc<DB>,
+}
+
+/// The one writer of a database.
+pub(super) struct RocksWriter {
+    db: Arc<DB>,
+    batch: WriteBatch,
+    durably: WriteOptions,
+}
+
+impl RocksEngine {
+    /// Opens or creates the database in `path`.
+    ///
+    /// # Errors
+    /// [`EngineError::Locked`] when another process has it open.
+    pub(super) fn open(
+        path: &Path,
+        options: &LogOptions,
+    ) -> Result<(Self, RocksWriter), EngineError> {
+        let db = Arc::new(DB::open(&database_options(options), path).map_err(classify)?);
+        let mut durably = WriteOptions::new();
+        durably.set_sync(true);
+        let writer = RocksWriter { db: Arc::clone(&db), batch: WriteBatch::new(), durably };
+        Ok((Self { db }, writer))
+    }
+}
+
+fn database_options(options: &LogOptions) -> Options {
+    let mut o = Options::default();
+    o.create_if_missing(true);
+    o.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    o.set_recycle_log_file_num(RECYCLED_FILES);
+    o.set_compression_type(DBCompressionType::None);
+    o.set_write_buffer_size(options.write_buffer_bytes);
+    o.set_max_write_buffer_number(3);
+    o.set_target_file_size_base(options.write_buffer_bytes as u64);
+    // One thread writes: what lets several share the memtable only costs.
+    o.set_allow_concurrent_memtable_write(false);
+    o.set_enable_write_thread_adaptive_yield(false);
+    o.set_max_background_jobs(2);
+    o.set_bytes_per_sync(BYTES_PER_SYNC);
+    o.set_avoid_unnecessary_blocking_io(true);
+    o.set_log_level(LogLevel::Warn);
+    o.set_keep_log_file_num(4);
+    o.set_max_log_file_size(1 << 20);
+    o.set_stats_dump_period_sec(0);
+    o.set_stats_persist_period_sec(0);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
+    table.set_block_size(BLOCK_BYTES);
+    o.set_block_based_table_factory(&table);
+    o
+}
+
+#[allow(clippy::needless_pass_by_value)] // taken by value so that it fits `map_err`
+fn classify(error: rocksdb::Error) -> EngineError {
+    let kind = error.kind();
+    let detail = error.into_string();
+    match kind {
+        // RocksDB has no kind of its own for a held lock; it names the file it could not lock.
+        ErrorKind::IOError if detail.contains("/LOCK") && detail.contains("lock ") => {
+            EngineError::Locked { detail }
+        }
+        ErrorKind::Corruption => EngineError::Corrupt { detail },
+        _ => EngineError::Failed { detail },
+    }
+}
+
+fn bounded(from: &[u8], to: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(from);
+    options.set_iterate_upper_bound(to);
+    options.fill_cache(false);
+    options
+}
+
+impl LogEngine for RocksEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.db.get(key).map_err(classify)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), EngineError> {
+        let mut rows = self.db.raw_iterator_opt(bounded(from, to));
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(classify)
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, EngineError> {
+        let mut rows = self.db.raw_iterator_opt(bounded(from, to));
+        rows.seek_to_last();
+        let last = rows.item().map(|(key, value)| (key.to_vec(), value.to_vec()));
+        rows.status().map_err(classify)?;
+        Ok(last)
+    }
+
+    fn sequence(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+}
+
+impl EngineWriter for RocksWriter {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.batch.delete(key);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.batch.delete_range(from, to);
+    }
+
+    fn size(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    fn commit(&mut self) -> Result<u64, EngineError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.db.write_opt(batch, &self.durably).map_err(classify)?;
+        Ok(self.db.latest_sequence_number())
+    }
+}

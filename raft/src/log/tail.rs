@@ -1,0 +1,238 @@
+//! What memory knows of one group's log: its bounds, its vote, and its newest entries.
+//!
+//! This is the truth readers are bounded by. The database follows it through the write queue, so
+//! for a moment it may still hold entries that were truncated or purged here, or lack entries
+//! that were appended here; neither is ever seen, because
+//! - nothing outside `first..end` is read, and
+//! - an entry leaves the cache only once the very append that brought it is on disk, so whatever
+//!   is not cached is in the database, and is what was appended last at that index.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::types::{Entry, LogId, Vote};
+
+/// An entry in memory.
+#[derive(Debug)]
+pub(super) struct Cached {
+    /// The entry. Its payload shares memory with the record that is written.
+    pub(super) entry: Entry,
+    /// Length of its record.
+    pub(super) bytes: usize,
+    /// Number of the append that brought it, within the group.
+    pub(super) append: u64,
+}
+
+impl Cached {
+    fn cost(&self) -> usize {
+        self.bytes + size_of::<Self>()
+    }
+}
+
+/// The bounds and newest entries of a group's log.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    pub(super) vote: Option<Vote>,
+    /// The group was removed: nothing may be written any more.
+    pub(super) removed: bool,
+    purged: Option<LogId>,
+    /// The log holds the indexes `first..end`.
+    first: u64,
+    end: u64,
+    last: Option<LogId>,
+    /// Grows with each truncation and purge, so that a slow reader sees that one came between.
+    shape: u64,
+    /// Appends so far.
+    appends: u64,
+    /// The entries `end - cache.len()..end`.
+    cache: VecDeque<Cached>,
+    cached_bytes: usize,
+}
+
+/// How to read a range of a log.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// To be compared after the database was read.
+    pub(super) shape: u64,
+    /// Indexes to read from the database, before those in `cached`.
+    pub(super) disk: Range<u64>,
+    /// Entries from memory.
+    pub(super) cached: Vec<Entry>,
+}
+
+/// What a group's rows say when the store is opened.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    pub(super) vote: Option<Vote>,
+    pub(super) purged: Option<LogId>,
+    pub(super) committed: Option<LogId>,
+    /// Indexes of the first entry and of the one past the last.
+    pub(super) entries: Range<u64>,
+    /// The last entry, or what was purged when there is none.
+    pub(super) last: Option<LogId>,
+}
+
+impl Tail {
+    pub(super) fn recovered(found: &Recovered) -> Self {
+        Self {
+            vote: found.vote,
+            purged: found.purged,
+            first: found.entries.start,
+            end: found.entries.end,
+            last: found.last,
+            ..Self::default()
+        }
+    }
+
+    /// The last log id purged.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.purged
+    }
+
+    /// The last entry's log id, or the last purged one.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.last
+    }
+
+    /// The index past the last entry.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes of this group in the cache.
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.cached_bytes
+    }
+
+    /// Whether anything is known of the group.
+    pub(super) fn has_data(&self) -> bool {
+        !self.removed && (self.vote.is_some() || self.last.is_some())
+    }
+
+    /// The index the next entry must have; `None` for a log that may begin anywhere.
+    pub(super) fn next_index(&self) -> Option<u64> {
+        (self.last.is_some() || self.first < self.end).then_some(self.end)
+    }
+
+    /// The number the next append will have.
+    pub(super) fn next_append(&self) -> u64 {
+        self.appends + 1
+    }
+
+    /// Adds entries whose order has been checked against [`Self::next_index`]. Returns the bytes
+    /// the cache grew by.
+    pub(super) fn append(&mut self, entries: &mut Vec<Cached>) -> usize {
+        self.appends += 1;
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
+        if self.first == self.end {
+            self.first = first.entry.log_id.index;
+        }
+        self.end = last.entry.log_id.index + 1;
+        self.last = Some(last.entry.log_id);
+        let grown = entries.iter().map(Cached::cost).sum();
+        self.cached_bytes += grown;
+        let append = self.appends;
+        self.cache.extend(entries.drain(..).map(|cached| Cached { append, ..cached }));
+        grown
+    }
+
+    /// Forgets all entries past `after`. Returns the indexes forgotten and the bytes freed.
+    pub(super) fn truncate(&mut self, after: Option<LogId>) -> (Range<u64>, usize) {
+        let keep = after.map_or(self.first, |id| id.index + 1).clamp(self.first, self.end);
+        let removed = keep..self.end;
+        if removed.is_empty() {
+            return (removed, 0);
+        }
+        let gone = usize::try_from(self.end - keep).unwrap_or(usize::MAX);
+        let left = self.cache.len().saturating_sub(gone);
+        let freed = self.cache.drain(left..).map(|cached| cached.cost()).sum();
+        self.cached_bytes -= freed;
+        self.end = keep;
+        self.last = if keep > self.first { after } else { self.purged };
+        self.shape += 1;
+        (removed, freed)
+    }
+
+    /// Forgets all entries up to `upto`. Returns the indexes forgotten and the bytes freed;
+    /// `None` when as much had been purged before.
+    pub(super) fn purge(&mut self, upto: LogId) -> Option<(Range<u64>, usize)> {
+        if self.purged.is_some_and(|purged| purged.index >= upto.index) {
+            return None;
+        }
+        let begin = upto.index + 1;
+        let removed = self.first..begin.clamp(self.first, self.end);
+        let cache_from = self.cache_from();
+        let gone = usize::try_from(removed.end.saturating_sub(cache_from)).unwrap_or(usize::MAX);
+        let freed = self.cache.drain(..gone.min(self.cache.len())).map(|c| c.cost()).sum();
+        self.cached_bytes -= freed;
+        self.purged = Some(upto);
+        self.first = begin;
+        if self.end <= begin {
+            self.end = begin;
+            self.last = Some(upto);
+        }
+        self.shape += 1;
+        Some((removed, freed))
+    }
+
+    /// Forgets everything; only used when the group is removed. Returns the bytes freed.
+    pub(super) fn remove(&mut self) -> usize {
+        let freed = self.cached_bytes;
+        *self = Self { removed: true, shape: self.shape + 1, ..Self::default() };
+        freed
+    }
+
+    /// Drops oldest entries of the cache until `bytes` are freed, but only entries whose append
+    /// has a number up to `durable`. Returns the bytes freed.
+    pub(super) fn evict(&mut self, bytes: usize, durable: u64) -> usize {
+        let mut freed = 0;
+        while freed < bytes && self.cache.front().is_some_and(|cached| cached.append <= durable) {
+            freed += self.cache.pop_front().map_or(0, |cached| cached.cost());
+        }
+        self.cached_bytes -= freed;
+        freed
+    }
+
+    fn cache_from(&self) -> u64 {
+        self.end - self.cache.len() as u64
+    }
+
+    /// How to read the entries of `range` that exist. With `bytes_max`, only as many as fit from
+    /// the range's beginning, but one at least; a read that begins in the database then ends
+    /// where the cache begins.
+    pub(super) fn plan(&self, range: Range<u64>, bytes_max: Option<usize>) -> Plan {
+        let from = range.start.max(self.first);
+        let to = range.end.min(self.end).max(from);
+        let cache_from = self.cache_from();
+        let disk = from..to.min(cache_from).max(from);
+        let mut plan = Plan { shape: self.shape, disk, cached: Vec::new() };
+        let cached = from.max(cache_from)..to;
+        if cached.is_empty() || (bytes_max.is_some() && !plan.disk.is_empty()) {
+            return plan;
+        }
+        // Both fit: they count entries that are in memory.
+        let skip = (cached.start - cache_from) as usize;
+        let entries = self.cache.range(skip..(cached.end - cache_from) as usize);
+        let count = bytes_max.map_or(entries.len(), |bytes| fitting(entries.clone(), bytes));
+        plan.cached.reserve_exact(count);
+        plan.cached.extend(entries.take(count).map(|cached| cached.entry.clone()));
+        plan
+    }
+
+    /// Whether no truncation or purge has come since `plan` was made.
+    pub(super) fn still(&self, plan: &Plan) -> bool {
+        self.shape == plan.shape
+    }
+}
+
+fn fitting<'a>(entries: impl Iterator<Item = &'a Cached>, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let within = |cached: &&Cached| {
+        bytes += cached.bytes;
+        bytes <= bytes_max
+    };
+    entries.take_while(within).count().max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! The log store as openraft and a node see it, on a real disk. Defends R1 (nothing acknowledged
+//! is lost) and R9 (damage is found, never served).
+
+mod behaviour;
+mod cache;
+mod crash;
+mod damage;
+mod refusal;
+mod support;
+mod throughput;
