@@ -60,7 +60,7 @@ enum Command {
     Router(router::RouterArgs),
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
-    /// Add and list tenants.
+    /// Add, list, disable and restore tenants.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
     /// Print the scroll at a coordinate.
@@ -129,5 +129,7 @@ impl Command {
     }
 }
 
+#[cfg(test)]
+mod scripted;
 #[cfg(test)]
 mod tests;

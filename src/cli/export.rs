@@ -80,3 +80,33 @@ async fn fill(scrolls: &Scrolls, mut body: Incoming, path: &Path) -> Result<u64,
     file.into_inner().sync_all().await.map_err(CliError::file("sync", path))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted;
+    use super::*;
+
+    const WHOLE: &str =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnew\r\n0\r\n\r\n";
+    const BROKEN: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnew\r\n";
+
+    async fn export(answer: &'static str, file: &Path) -> Result<u64, CliError> {
+        let http = scripted::server(vec![answer]).await;
+        let scrolls = Scrolls { http, phext: Some("p".to_owned()) };
+        let body = scrolls.export().await?;
+        to_file(&scrolls, body, file).await
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_by_a_whole_export_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p.phext");
+        std::fs::write(&file, "old").unwrap();
+        let error = export(BROKEN, &file).await.unwrap_err().to_string();
+        assert!(error.contains("broke during export"), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+        assert_eq!(export(WHOLE, &file).await.unwrap(), 3);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}

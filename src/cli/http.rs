@@ -347,7 +347,7 @@ fn detail_of(body: &[u8]) -> String {
 }
 
 /// The error at the bottom of a chain, which says what really happened.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

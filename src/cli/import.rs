@@ -79,7 +79,7 @@ pub enum ImportError {
         total: u64,
     },
     /// The import broke off.
-    #[error("stopped at {at} of {name}, {stored} scrolls are stored: {source}")]
+    #[error("stopped at {at} of {name}, at least {stored} scrolls are stored: {source}")]
     Stopped {
         /// The file.
         name: String,

@@ -9,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::super::error::CliError;
+use super::super::http::innermost;
 use super::load::Target;
 use super::{BenchArgs, BenchError};
 
@@ -59,7 +60,7 @@ pub async fn clients(args: &BenchArgs) -> Result<Vec<EtcdClient>, CliError> {
     for url in urls {
         let channel = connect(url).await.map_err(|error| BenchError::Unusable {
             target: url.clone(),
-            reason: error.to_string(),
+            reason: innermost(&error),
         })?;
         connections.push((channel, url));
     }

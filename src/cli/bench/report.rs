@@ -102,10 +102,11 @@ impl Report {
 impl Times {
     fn new(times: &Histogram<u64>, seconds: u64) -> Self {
         let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
+        let mean_us = times.mean().round();
         Self {
             count: times.len(),
             per_second: times.len() as f64 / seconds as f64,
-            mean_ms: times.mean() / 1_000.0,
+            mean_ms: mean_us / 1_000.0,
             p50_ms: ms(0.5),
             p90_ms: ms(0.9),
             p99_ms: ms(0.99),

@@ -149,10 +149,42 @@ impl<I: Iterator<Item = [u32; 9]>> Missing<I> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::scripted;
     use super::*;
 
     fn at(last: u32) -> [u32; 9] {
         [1, 1, 1, 1, 1, 1, 1, 1, last]
+    }
+
+    const STORED: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
+    const TOO_LARGE: &str =
+        "HTTP/1.1 413 Large\r\nconnection: close\r\ncontent-length: 9\r\n\r\ntoo large";
+    const FULL: &str = "HTTP/1.1 507 Full\r\nconnection: close\r\ncontent-length: 5\r\n\r\nquota";
+
+    async fn upload(answers: Vec<&'static str>) -> Result<Done, CliError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.phext");
+        std::fs::write(&path, "one\u{17}two").unwrap();
+        let source = super::super::source::find(&path, None).unwrap().remove(0);
+        let scrolls = Scrolls { http: scripted::server(answers).await, phext: None };
+        Upload::new(&scrolls, &source, ProgressBar::hidden()).run(1).await
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_waited_for_and_a_refused_scroll_is_named() {
+        let done = upload(vec![BUSY, STORED, TOO_LARGE]).await.unwrap();
+        assert_eq!(done.stored, [at(1)]);
+        let refusal = done.refused[0].error.to_string();
+        assert!(refusal.contains("1.1.1/1.1.1/1.1.2: 413 too large"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn what_concerns_all_ends_the_upload() {
+        let error = upload(vec![STORED, FULL]).await.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("stopped at 1.1.1/1.1.1/1.1.2"), "{error}");
+        assert!(error.contains("at least 1 scrolls are stored"), "{error}");
+        assert!(error.contains("507 quota"), "{error}");
     }
 
     #[test]
