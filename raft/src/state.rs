@@ -1,0 +1,41 @@
+//! State machines: what the committed log of a group has made of it, in one database a node.
+//!
+//! What must hold, and where it is kept:
+//! 1. Applying is pure: the same entries give the same rows on every replica, wherever batches of
+//!    entries begin and end. No clock, no randomness; time comes stamped in the entry ([`machine`]).
+//! 2. Everything a batch changes, its applied log id too, is one write ([`batch`]). There is no
+//!    write-ahead log here: the Raft log is it, so nothing may be purged from that log before it
+//!    is durable here ([`progress`]).
+//! 3. Answers leave only after the write.
+//! 4. A snapshot is whole or not there, whenever the process dies ([`snapshot`]).
+//!
+//! Deliberately absent: knowledge of leaders, quorums and proposals. Whoever reads decides before
+//! how fresh the answer must be.
+
+mod batch;
+mod error;
+mod machine;
+mod meta;
+mod options;
+mod progress;
+mod reader;
+mod scan;
+mod shard;
+mod snapshot;
+mod store;
+mod totals;
+
+pub use error::StateError;
+pub use machine::StateMachine;
+pub use meta::MetaFeed;
+pub use options::StateOptions;
+pub use progress::Progress;
+pub use reader::{ReadError, ShardReader};
+pub use shard::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS, IDEMPOTENCY_MS, SCROLL_MAX};
+pub use snapshot::{
+    SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage,
+};
+pub use store::StateStore;
+
+/// Version of the entries this binary applies, of shards and of the meta group alike.
+pub const ENTRY_VERSION: u32 = 1;

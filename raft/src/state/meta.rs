@@ -1,0 +1,109 @@
+//! The state machine of the meta group: nodes, shards, tenants and keys.
+//!
+//! A command is judged against the directory by a pure function ([`plan`]) that answers with
+//! records to put or remove; only here are those carried out: in the rows, in the directory that
+//! this process shares, and in the feed that others follow. Every command is remembered by its
+//! request id, refused ones too, so a retry gets the first answer.
+
+mod dedup;
+mod feed;
+mod plan;
+mod records;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use ranch_proto::ids::RequestId;
+use ranch_proto::keys;
+use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult, MetaStatus};
+
+use crate::state::ENTRY_VERSION;
+use crate::state::batch::ApplyBatch;
+use crate::state::error::StateError;
+use crate::state::machine::Machine;
+use crate::state::store::StateStore;
+use crate::types::Applied;
+
+use dedup::MetaDedup;
+pub use feed::MetaFeed;
+use plan::{Plan, Refused};
+
+/// Applies the entries of the meta group.
+pub(crate) struct MetaMachine {
+    feed: Arc<MetaFeed>,
+    dedup: MetaDedup,
+}
+
+impl MetaMachine {
+    /// Takes up what the database holds, and fills the feed with it.
+    pub(crate) fn open(store: &StateStore, feed: &Arc<MetaFeed>) -> Result<Self, StateError> {
+        let dedup = MetaDedup::load(store)?;
+        feed.reset(records::load(store)?);
+        feed.announce();
+        Ok(Self { feed: Arc::clone(feed), dedup })
+    }
+
+    fn command(
+        &mut self,
+        command: MetaCommand,
+        stamp_ms: u64,
+        batch: &mut ApplyBatch,
+    ) -> MetaResult {
+        let Some(id) = RequestId::from_slice(&command.request_id) else {
+            return refused(Refused::invalid("a command without a request id of 16 bytes"));
+        };
+        if let Some(first) = self.dedup.find(&id) {
+            return first.clone();
+        }
+        let plan = plan::plan(&self.feed.directory().read(), command.what, stamp_ms);
+        let result = match plan {
+            Ok(plan) => self.carry_out(plan, batch),
+            Err(reason) => refused(reason),
+        };
+        self.dedup.remember(id, result.clone());
+        result
+    }
+
+    fn carry_out(&self, plan: Plan, batch: &mut ApplyBatch) -> MetaResult {
+        if !plan.records.is_empty() {
+            plan.records.iter().for_each(|record| records::store(record, batch));
+            let epoch = self.feed.change(plan.records);
+            batch.put(keys::meta_epoch(), records::encode_epoch(epoch));
+        }
+        MetaResult { status: MetaStatus::MetaOk.into(), record: plan.answer, reason: String::new() }
+    }
+}
+
+impl Machine for MetaMachine {
+    fn apply(
+        &mut self,
+        index: u64,
+        payload: Bytes,
+        batch: &mut ApplyBatch,
+    ) -> Result<Applied, StateError> {
+        let entry = MetaEntry::decode(payload)
+            .map_err(|source| StateError::MalformedEntry { index, source })?;
+        if entry.version != ENTRY_VERSION {
+            let (found, known) = (entry.version, ENTRY_VERSION);
+            return Err(StateError::UnknownEntryVersion { index, found, known });
+        }
+        let stamp_ms = entry.stamp_ms;
+        let commands = entry.commands.into_iter();
+        let results = commands.map(|command| self.command(command, stamp_ms, batch)).collect();
+        self.dedup.end_entry(index, batch);
+        Ok(Applied::Meta(results))
+    }
+
+    fn finish(&mut self, _batch: &mut ApplyBatch) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        self.feed.announce();
+    }
+}
+
+fn refused(refused: Refused) -> MetaResult {
+    MetaResult { status: refused.status.into(), record: None, reason: refused.reason }
+}

@@ -1,0 +1,162 @@
+//! Machines: the first ones, those that join, and those that come back without their data.
+
+use std::collections::HashSet;
+
+use ranch_proto::directory::Directory;
+use ranch_proto::ids::{NodeId, ReplicaId};
+use ranch_proto::schema::{
+    Bootstrap, ClusterRecord, JoinNode, KeyRecord, NodeRecord, Role, ShardRecord, record::What,
+};
+
+use super::{Plan, Refused, put};
+
+const CLUSTER_ID_BYTES: usize = 16;
+const SALT_BYTES: usize = 32;
+const NONCE_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+
+/// The first command of a ranch, which all others need.
+pub(super) fn bootstrap(
+    directory: &Directory,
+    mut bootstrap: Bootstrap,
+    stamp_ms: u64,
+) -> Result<Plan, Refused> {
+    if directory.cluster.is_some() {
+        return Err(Refused::exists("this ranch is bootstrapped already"));
+    }
+    let cluster = bootstrap.cluster.take();
+    let cluster = cluster.ok_or_else(|| Refused::invalid("a bootstrap without a cluster"))?;
+    check_cluster(&cluster)?;
+    for node in &mut bootstrap.nodes {
+        node.incarnation = node.incarnation.max(1);
+    }
+    check_nodes(&bootstrap.nodes)?;
+    check_shards(&bootstrap.shards, &bootstrap.nodes)?;
+    check_admin_keys(&bootstrap.keys)?;
+    for key in &mut bootstrap.keys {
+        key.created_ms = stamp_ms;
+    }
+    let answer = put(What::Cluster(cluster));
+    let mut records = vec![answer.clone()];
+    records.extend(bootstrap.nodes.into_iter().map(What::Node).map(put));
+    records.extend(bootstrap.shards.into_iter().map(What::Shard).map(put));
+    records.extend(bootstrap.keys.into_iter().map(What::Key).map(put));
+    Ok(Plan { records, answer: Some(answer) })
+}
+
+fn check_cluster(cluster: &ClusterRecord) -> Result<(), Refused> {
+    if cluster.cluster_id.len() != CLUSTER_ID_BYTES || cluster.key_salt.len() != SALT_BYTES {
+        return Err(Refused::invalid("a cluster id must have 16 bytes and a key salt 32"));
+    }
+    Ok(())
+}
+
+fn check_nodes(nodes: &[NodeRecord]) -> Result<(), Refused> {
+    if nodes.is_empty() {
+        return Err(Refused::invalid("a ranch needs at least one node"));
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        check_node(node, nodes[..at].iter())?;
+        if nodes[..at].iter().any(|other| other.id == node.id) {
+            return Err(Refused::invalid(format!("two nodes have the id {}", node.id)));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a node by itself and against others that must not be mistaken for it.
+fn check_node<'a>(
+    node: &NodeRecord,
+    mut others: impl Iterator<Item = &'a NodeRecord>,
+) -> Result<(), Refused> {
+    if node.id == 0 || node.name.is_empty() || node.addr.is_empty() {
+        return Err(Refused::invalid("a node needs an id above 0, a name and an address"));
+    }
+    let same = |other: &&NodeRecord| other.name == node.name || other.addr == node.addr;
+    let Some(other) = others.find(same) else { return Ok(()) };
+    let (what, value) =
+        if other.name == node.name { ("name", &node.name) } else { ("address", &node.addr) };
+    let (id, taken_by) = (node.id, other.id);
+    Err(Refused::invalid(format!(
+        "node {id} cannot have the {what} {value}: node {taken_by} has it"
+    )))
+}
+
+fn check_shards(shards: &[ShardRecord], nodes: &[NodeRecord]) -> Result<(), Refused> {
+    if shards.is_empty() {
+        return Err(Refused::invalid("a ranch needs at least one shard"));
+    }
+    let replicas: HashSet<u64> =
+        nodes.iter().map(|node| ReplicaId::new(NodeId(node.id), node.incarnation).0).collect();
+    let mut ids = HashSet::new();
+    for shard in shards {
+        let id = shard.id;
+        if id == 0 || !ids.insert(id) {
+            return Err(Refused::invalid(format!("shard ids are unique and above 0, not {id}")));
+        }
+        let mut seen = HashSet::new();
+        let good = |replica: &u64| replicas.contains(replica) && seen.insert(*replica);
+        if shard.replicas.is_empty() || !shard.replicas.iter().all(good) {
+            return Err(Refused::invalid(format!(
+                "shard {id} needs replicas on different nodes of this ranch"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_admin_keys(keys: &[KeyRecord]) -> Result<(), Refused> {
+    let admin = |key: &KeyRecord| {
+        key.hash.len() == HASH_BYTES && key.role() == Role::Admin && key.tenant.is_empty()
+    };
+    if keys.iter().all(admin) {
+        return Ok(());
+    }
+    Err(Refused::invalid("the keys of a bootstrap are admin keys with hashes of 32 bytes"))
+}
+
+/// A node that starts asks for its place. The nonce of its data directory tells apart a restart,
+/// which finds everything as it was, from a return without data, which begins a new incarnation:
+/// what the old replicas promised is gone, so they must never vote again.
+pub(super) fn join(directory: &Directory, join: JoinNode) -> Result<Plan, Refused> {
+    let asked = join.node.ok_or_else(|| Refused::invalid("a join without a node"))?;
+    if asked.boot_nonce.len() != NONCE_BYTES {
+        return Err(Refused::invalid("a node's nonce must have 16 bytes"));
+    }
+    check_node(&asked, directory.nodes.values().filter(|node| node.id != asked.id))?;
+    let Some(known) = directory.nodes.get(&NodeId(asked.id)) else {
+        return Ok(super::one(put(What::Node(NodeRecord { incarnation: 1, ..asked }))));
+    };
+    // Bootstrap lists nodes that have not started yet: their first nonce is as good as any.
+    let same = known.boot_nonce == asked.boot_nonce || known.boot_nonce.is_empty();
+    let incarnation = known.incarnation + u32::from(!same);
+    let node = NodeRecord { incarnation, ..asked };
+    let mut plan = Plan { records: Vec::new(), answer: Some(put(What::Node(node.clone()))) };
+    if node == *known {
+        return Ok(plan);
+    }
+    if !same {
+        let id = NodeId(node.id);
+        let old = ReplicaId::new(id, known.incarnation);
+        let moved = replace_replica(directory, old, ReplicaId::new(id, incarnation));
+        plan.records.extend(moved);
+    }
+    plan.records.push(put(What::Node(node)));
+    Ok(plan)
+}
+
+/// The shards that had `old`, with `new` at the end of their replicas: the first one initialises
+/// a shard, which a replica without data should do last.
+fn replace_replica(
+    directory: &Directory,
+    old: ReplicaId,
+    new: ReplicaId,
+) -> impl Iterator<Item = ranch_proto::schema::Record> + '_ {
+    let affected = directory.shards.values().filter(move |s| s.replicas.contains(&old.0));
+    affected.map(move |shard| {
+        let mut shard = shard.clone();
+        shard.replicas.retain(|&replica| replica != old.0);
+        shard.replicas.push(new.0);
+        put(What::Shard(shard))
+    })
+}

@@ -1,0 +1,86 @@
+//! How the state database is tuned: memory bounded first, then few bytes written, then speed.
+
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+
+/// Sizes a node chooses for its state database.
+#[derive(Clone, Copy, Debug)]
+pub struct StateOptions {
+    /// Cached blocks, filters and indexes, in bytes.
+    pub block_cache_bytes: usize,
+    /// One write buffer, in bytes; at most three exist at a time.
+    pub write_buffer_bytes: usize,
+    /// Files kept open.
+    pub open_files_max: i32,
+    /// Whether files are merged in the background. Off only for tools that copy the directory of
+    /// an open store.
+    pub merge_files: bool,
+}
+
+impl Default for StateOptions {
+    /// About 100 MiB when full, which leaves a node of 300 MiB room for logs and connections.
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 48 << 20,
+            write_buffer_bytes: 16 << 20,
+            open_files_max: 512,
+            merge_files: true,
+        }
+    }
+}
+
+/// Texts from this size on live in blob files, so that compaction does not rewrite them.
+const BLOB_MIN_BYTES: u64 = 8 << 10;
+const BLOB_FILE_BYTES: u64 = 64 << 20;
+const BLOOM_BITS: f64 = 10.0;
+const BLOCK_BYTES: usize = 16 << 10;
+
+impl StateOptions {
+    /// Options to open the database with.
+    pub(crate) fn database(&self) -> Options {
+        let mut options = tables(&Cache::new_lru_cache(self.block_cache_bytes));
+        options.create_if_missing(true);
+        options.set_write_buffer_size(self.write_buffer_bytes);
+        options.set_max_write_buffer_number(3);
+        options.set_db_write_buffer_size(self.write_buffer_bytes * 3);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_max_open_files(self.open_files_max);
+        options.set_max_background_jobs(2);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_disable_auto_compactions(!self.merge_files);
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(BLOB_MIN_BYTES);
+        options.set_blob_file_size(BLOB_FILE_BYTES);
+        options.set_blob_compression_type(DBCompressionType::Lz4);
+        options.set_enable_blob_gc(true);
+        options.set_blob_gc_force_threshold(0.5);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options.set_log_level(LogLevel::Warn);
+        options.set_stats_dump_period_sec(0);
+        options
+    }
+
+    /// Options of the files a received snapshot is staged in: as the database writes them itself,
+    /// with a small cache of their own, since staging never reads.
+    pub(crate) fn staging() -> Options {
+        tables(&Cache::new_lru_cache(1 << 20))
+    }
+}
+
+fn tables(cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(BLOCK_BYTES);
+    blocks.set_bloom_filter(BLOOM_BITS, false);
+    // Counted in the cache, so that many files cannot grow past it.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    // Fast everywhere but in the last level, which holds most bytes and is written least.
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options
+}

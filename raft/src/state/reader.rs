@@ -1,0 +1,210 @@
+//! Reading a shard: straight from the database, past the state machine, by any number of readers.
+//!
+//! Every key is built from the tenant of the request, whose id cannot hold the byte that ends it
+//! in keys; so no request, however odd, reads a row of another tenant.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ranch_proto::coordinate::Coordinate;
+use ranch_proto::ids::{GroupId, is_tenant_id};
+use ranch_proto::keys::{self, KeyError, Kind};
+use ranch_proto::pattern::PatternError;
+use ranch_proto::schema::{
+    GetReply, GetScroll, PhextInfo, PhextsReply, ReadReply, ReadRequest, ScanReply, ScanScrolls,
+    Scroll, Usage, read_reply, read_request,
+};
+use ranch_proto::value::{self, ScrollHeader};
+use tokio::sync::watch;
+
+use crate::state::error::StateError;
+use crate::state::progress::Progress;
+use crate::state::scan;
+use crate::state::shard::{PhextRow, UsageRow, is_storable_phext};
+use crate::state::store::StateStore;
+use crate::state::totals::Totals;
+
+/// Most phexts listed in one answer.
+const PHEXTS_MAX: usize = 100_000;
+
+/// Why a read was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The tenant's id is none.
+    #[error("malformed tenant id")]
+    Tenant,
+    /// The phext's name cannot be stored, so nothing can be there.
+    #[error("malformed phext name")]
+    Phext,
+    /// The encoded coordinate is none.
+    #[error("{0}")]
+    Coordinate(#[from] KeyError),
+    /// The pattern is none.
+    #[error("{0}")]
+    Pattern(#[from] PatternError),
+    /// The request asks for nothing this version knows.
+    #[error("a read request that asks for nothing known")]
+    Nothing,
+    /// The tenant has more phexts than one answer holds.
+    #[error("more than {PHEXTS_MAX} phexts")]
+    TooManyPhexts,
+    /// The database failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ReadError {
+    /// Whether the request is at fault, so that asking again will not help.
+    pub fn is_invalid_request(&self) -> bool {
+        !matches!(self, Self::State(_))
+    }
+}
+
+/// A handle to read one shard; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ShardReader {
+    store: Arc<StateStore>,
+    progress: Arc<Progress>,
+    totals: Arc<Totals>,
+}
+
+impl ShardReader {
+    pub(crate) fn new(
+        store: Arc<StateStore>,
+        progress: Arc<Progress>,
+        totals: Arc<Totals>,
+    ) -> Self {
+        Self { store, progress, totals }
+    }
+
+    /// Index of the last entry whose effects are visible here; 0 before the first.
+    pub fn applied(&self) -> u64 {
+        self.progress.applied()
+    }
+
+    /// Changes whenever [`ShardReader::applied`] does.
+    pub fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.progress.watch()
+    }
+
+    /// Index of the last entry whose effects are on disk here.
+    pub fn durable_applied(&self) -> u64 {
+        self.progress.durable_applied()
+    }
+
+    /// Scrolls of all tenants of this shard.
+    pub fn scrolls(&self) -> u64 {
+        self.totals.scrolls()
+    }
+
+    /// Stamp of the last change of any tenant, in milliseconds since the Unix epoch.
+    pub fn last_write_ms(&self) -> u64 {
+        self.totals.last_write_ms()
+    }
+
+    /// Answers a request. The answer reflects at least the applied index it names.
+    ///
+    /// # Errors
+    /// For a malformed request, or when the database fails.
+    pub fn read(&self, request: &ReadRequest) -> Result<ReadReply, ReadError> {
+        let applied = self.applied();
+        let tenant = request.tenant.as_str();
+        let what = match &request.what {
+            Some(read_request::What::Get(get)) => {
+                read_reply::What::Get(GetReply { scroll: self.get_scroll(tenant, get)? })
+            }
+            Some(read_request::What::Scan(scan)) => {
+                read_reply::What::Scan(self.scan(tenant, scan)?)
+            }
+            Some(read_request::What::Usage(_)) => read_reply::What::Usage(self.usage(tenant)?),
+            Some(read_request::What::Phexts(_)) => read_reply::What::Phexts(self.phexts(tenant)?),
+            None => return Err(ReadError::Nothing),
+        };
+        Ok(ReadReply { applied, what: Some(what) })
+    }
+
+    /// One scroll, by its encoded coordinate; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn get(
+        &self,
+        tenant: &str,
+        phext: &str,
+        coordinate: &[u8],
+    ) -> Result<Option<(ScrollHeader, Bytes)>, ReadError> {
+        check(tenant, Some(phext))?;
+        Coordinate::from_key(coordinate)?;
+        let key = keys::body(self.group(), tenant, phext, coordinate);
+        let Some(row) = self.store.get(&key)? else { return Ok(None) };
+        let (header, text) = value::decode_body_row(&row)
+            .map_err(|source| StateError::Value { what: "body", source })?;
+        Ok(Some((header, Bytes::copy_from_slice(text))))
+    }
+
+    fn get_scroll(&self, tenant: &str, get: &GetScroll) -> Result<Option<Scroll>, ReadError> {
+        let found = self.get(tenant, &get.phext, &get.coordinate)?;
+        Ok(found.map(|(header, text)| scan::with_text(get.coordinate.clone(), &header, text)))
+    }
+
+    /// A page of scrolls of one phext, in key order.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn scan(&self, tenant: &str, scan: &ScanScrolls) -> Result<ScanReply, ReadError> {
+        check(tenant, Some(&scan.phext))?;
+        scan::page(&self.store, self.group(), tenant, scan)
+    }
+
+    /// A tenant's totals; all 0 for one that never wrote.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn usage(&self, tenant: &str) -> Result<Usage, ReadError> {
+        check(tenant, None)?;
+        let row = self.store.get(&keys::usage(self.group(), tenant))?;
+        let row = row.map_or_else(|| Ok(UsageRow::default()), |row| UsageRow::decode(&row))?;
+        Ok(Usage {
+            storage_bytes: row.storage_bytes,
+            scrolls: row.scrolls,
+            phexts: row.phexts,
+            revision: row.revision,
+            last_write_ms: row.last_write_ms,
+        })
+    }
+
+    /// A tenant's phexts, by name.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn phexts(&self, tenant: &str) -> Result<PhextsReply, ReadError> {
+        check(tenant, None)?;
+        let mut phexts = Vec::new();
+        let bounds = keys::tenant_bounds(Kind::Phext, self.group(), tenant);
+        self.store.for_each(bounds, |key, value| {
+            let (_, name) = keys::read_phext(key)
+                .map_err(|source| StateError::Key { what: "phext", source })?;
+            let PhextRow { scrolls, storage_bytes } = PhextRow::decode(value)?;
+            phexts.push(PhextInfo { name: name.to_owned(), scrolls, storage_bytes });
+            Ok(phexts.len() <= PHEXTS_MAX)
+        })?;
+        if phexts.len() > PHEXTS_MAX {
+            return Err(ReadError::TooManyPhexts);
+        }
+        Ok(PhextsReply { phexts })
+    }
+
+    fn group(&self) -> GroupId {
+        self.progress.group()
+    }
+}
+
+fn check(tenant: &str, phext: Option<&str>) -> Result<(), ReadError> {
+    if !is_tenant_id(tenant) {
+        return Err(ReadError::Tenant);
+    }
+    if phext.is_some_and(|name| !is_storable_phext(name)) {
+        return Err(ReadError::Phext);
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! The state machine of a shard: commands that change and read scrolls of its tenants.
+//!
+//! The rules a command is judged by, in this order:
+//! 1. A request id seen within the window gets its first answer, whatever that was. Refusals are
+//!    remembered too: an answer once given must stay true, so a late duplicate in the log must
+//!    not carry out what its first copy refused. Commands that only read are not remembered.
+//! 2. An idempotency key answered before gets that answer if the content is the same and
+//!    `OP_KEY_REUSED` if not. Only commands that took effect are remembered under their key.
+//! 3. The operations, see [`ledger`].
+//!
+//! A repeated command's reads give their text again only while the scroll still has the revision
+//! first read; afterwards they answer `OP_ABORTED` rather than a text from another time.
+
+mod codec;
+mod dedup;
+mod idempotent;
+mod ledger;
+mod outcome;
+mod scrolls;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use ranch_proto::ids::{GroupId, RequestId, is_tenant_id};
+use ranch_proto::keys::{self, Kind};
+use ranch_proto::phext::PHEXT_NAME_BYTES_MAX;
+use ranch_proto::schema::{
+    Command, CommandResult, Idempotency, OpResult, OpStatus, ShardEntry, op::Kind as OpKind,
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::state::ENTRY_VERSION;
+use crate::state::batch::ApplyBatch;
+use crate::state::error::StateError;
+use crate::state::machine::{BATCH_ALIGNMENT, Machine};
+use crate::state::store::StateStore;
+use crate::state::totals::Totals;
+use crate::types::Applied;
+
+pub(crate) use codec::{PhextRow, UsageRow};
+use dedup::DedupWindow;
+pub use dedup::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS};
+pub use idempotent::IDEMPOTENCY_MS;
+use idempotent::{Found, Idempotent};
+use ledger::Ledger;
+pub use ledger::SCROLL_MAX;
+use outcome::Outcome;
+
+/// Applies the entries of one shard.
+pub(crate) struct ShardMachine {
+    ledger: Ledger,
+    dedup: DedupWindow,
+    idempotent: Idempotent,
+    totals: Arc<Totals>,
+}
+
+impl ShardMachine {
+    /// Takes up what the database holds; `totals` is set from it.
+    pub(crate) fn open(
+        store: &Arc<StateStore>,
+        group: GroupId,
+        totals: &Arc<Totals>,
+    ) -> Result<Self, StateError> {
+        let dedup = DedupWindow::load(store, group)?;
+        sum_up(store, group, totals)?;
+        Ok(Self {
+            ledger: Ledger::new(Arc::clone(store), group),
+            dedup,
+            idempotent: Idempotent::new(Arc::clone(store), group),
+            totals: Arc::clone(totals),
+        })
+    }
+
+    fn command(
+        &mut self,
+        command: &Command,
+        stamp_ms: u64,
+        batch: &mut ApplyBatch,
+    ) -> Result<CommandResult, StateError> {
+        let Some(id) = identity(command) else {
+            return Ok(all(command, OpStatus::OpInvalid));
+        };
+        if let Some(outcome) = self.dedup.find(&id) {
+            let outcome = outcome.clone();
+            return self.repeat(command, &outcome);
+        }
+        let result = match &command.idempotency {
+            Some(idempotency) => self.idempotent(command, idempotency, stamp_ms, batch)?,
+            None => fresh(self.ledger.run(command, stamp_ms)?),
+        };
+        if writes(command) {
+            self.dedup.remember(id, Outcome::of(&result.results));
+        }
+        Ok(result)
+    }
+
+    fn idempotent(
+        &mut self,
+        command: &Command,
+        idempotency: &Idempotency,
+        stamp_ms: u64,
+        batch: &mut ApplyBatch,
+    ) -> Result<CommandResult, StateError> {
+        let (key, content) = (idempotency.key.as_ref(), idempotency.content.as_ref());
+        let (Ok(key), Ok(content)) = (<[u8; 16]>::try_from(key), <[u8; 16]>::try_from(content))
+        else {
+            return Ok(all(command, OpStatus::OpInvalid));
+        };
+        let stale = match self.idempotent.find(&command.tenant, &key, stamp_ms)? {
+            Found::Live(row) if row.content == content => {
+                return self.repeat(command, &row.outcome);
+            }
+            Found::Live(_) => return Ok(all(command, OpStatus::OpKeyReused)),
+            Found::Expired { expires_ms } => Some(expires_ms),
+            Found::Nothing => None,
+        };
+        let results = self.ledger.run(command, stamp_ms)?;
+        if took_effect(command, &results) {
+            if let Some(expires_ms) = stale {
+                self.idempotent.forget(&command.tenant, &key, expires_ms, batch);
+            }
+            let outcome = Outcome::of(&results);
+            self.idempotent.remember(&command.tenant, key, (content, outcome), stamp_ms, batch);
+        }
+        Ok(fresh(results))
+    }
+
+    /// The first answer again.
+    fn repeat(
+        &mut self,
+        command: &Command,
+        outcome: &Outcome,
+    ) -> Result<CommandResult, StateError> {
+        if outcome.ops().len() != command.ops.len() {
+            // The same id for another command: nothing a retry can be.
+            return Ok(all(command, OpStatus::OpInvalid));
+        }
+        let mut results = Vec::with_capacity(command.ops.len());
+        for (op, first) in command.ops.iter().zip(outcome.ops()) {
+            let mut result = first.result();
+            let read = op.kind == i32::from(OpKind::Read) && result.status == OK;
+            if read && result.revision != 0 {
+                match self.ledger.text_at(&command.tenant, op, result.revision)? {
+                    Some(text) => result.text = Some(text),
+                    None => result.status = OpStatus::OpAborted.into(),
+                }
+            }
+            results.push(result);
+        }
+        Ok(CommandResult { results, repeated_request: true })
+    }
+}
+
+impl Machine for ShardMachine {
+    fn apply(
+        &mut self,
+        index: u64,
+        payload: Bytes,
+        batch: &mut ApplyBatch,
+    ) -> Result<Applied, StateError> {
+        let entry = ShardEntry::decode(payload)
+            .map_err(|source| StateError::MalformedEntry { index, source })?;
+        if entry.version != ENTRY_VERSION {
+            let (found, known) = (entry.version, ENTRY_VERSION);
+            return Err(StateError::UnknownEntryVersion { index, found, known });
+        }
+        if index.is_multiple_of(BATCH_ALIGNMENT) {
+            self.idempotent.sweep(entry.stamp_ms, batch)?;
+        }
+        let mut results = Vec::with_capacity(entry.commands.len());
+        for command in &entry.commands {
+            results.push(self.command(command, entry.stamp_ms, batch)?);
+        }
+        self.dedup.end_entry(index, entry.stamp_ms, batch);
+        batch.hold(self.ledger.take_loaded_bytes());
+        Ok(Applied::Commands(results))
+    }
+
+    fn finish(&mut self, batch: &mut ApplyBatch) -> Result<(), StateError> {
+        self.idempotent.finish();
+        let changed = self.ledger.finish(batch)?;
+        self.totals.add(changed.scrolls, changed.last_write_ms);
+        Ok(())
+    }
+
+    fn publish(&mut self) {}
+}
+
+const OK: i32 = OpStatus::OpOk as i32;
+
+/// Whether `name` may be part of keys: not empty, not too long, without the byte that ends it.
+pub(crate) fn is_storable_phext(name: &str) -> bool {
+    (1..=PHEXT_NAME_BYTES_MAX).contains(&name.len()) && !name.as_bytes().contains(&0)
+}
+
+/// What a command is remembered by: its request id, mixed with its tenant so that no tenant can
+/// meet another's answers. `None` for a malformed id or tenant.
+fn identity(command: &Command) -> Option<RequestId> {
+    let RequestId(id) = RequestId::from_slice(&command.request_id)?;
+    if !is_tenant_id(&command.tenant) {
+        return None;
+    }
+    let mixed = u128::from_be_bytes(id) ^ xxh3_128(command.tenant.as_bytes());
+    Some(RequestId(mixed.to_be_bytes()))
+}
+
+fn writes(command: &Command) -> bool {
+    command.ops.iter().any(|op| op.kind != i32::from(OpKind::Read))
+}
+
+fn took_effect(command: &Command, results: &[OpResult]) -> bool {
+    let mut pairs = command.ops.iter().zip(results);
+    pairs.any(|(op, result)| op.kind != i32::from(OpKind::Read) && result.status == OK)
+}
+
+fn fresh(results: Vec<OpResult>) -> CommandResult {
+    CommandResult { results, repeated_request: false }
+}
+
+/// The same refusal for every op.
+fn all(command: &Command, status: OpStatus) -> CommandResult {
+    let refused = OpResult { status: status.into(), ..OpResult::default() };
+    fresh(vec![refused; command.ops.len()])
+}
+
+fn sum_up(store: &StateStore, group: GroupId, totals: &Totals) -> Result<(), StateError> {
+    let (mut scrolls, mut last_write_ms) = (0, 0);
+    store.for_each(keys::kind_bounds(group, Kind::Usage), |_, value| {
+        let usage = UsageRow::decode(value)?;
+        scrolls += usage.scrolls;
+        last_write_ms = last_write_ms.max(usage.last_write_ms);
+        Ok(true)
+    })?;
+    totals.set(scrolls, last_write_ms);
+    Ok(())
+}

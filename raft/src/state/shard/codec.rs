@@ -1,0 +1,112 @@
+//! Rows of totals: what a tenant has in all, and what each of its phexts has.
+//!
+//! ```text
+//! usage = 0x01 storage_bytes u64 scrolls u64 phexts u64 revision u64 last_write_ms u64
+//! phext = 0x01 scrolls u64 storage_bytes u64
+//! ```
+//! Numbers are big-endian; the first byte is the version.
+
+use crate::state::error::StateError;
+
+const VERSION: u8 = 1;
+
+/// A tenant's totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsageRow {
+    /// UTF-8 bytes of all scrolls plus `SCROLL_COST` each.
+    pub(crate) storage_bytes: u64,
+    pub(crate) scrolls: u64,
+    pub(crate) phexts: u64,
+    /// The last revision given out. Outlives all scrolls, so that none is given out twice.
+    pub(crate) revision: u64,
+    pub(crate) last_write_ms: u64,
+}
+
+/// A phext's totals; it has a row while it has scrolls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PhextRow {
+    pub(crate) scrolls: u64,
+    pub(crate) storage_bytes: u64,
+}
+
+impl UsageRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let numbers =
+            [self.storage_bytes, self.scrolls, self.phexts, self.revision, self.last_write_ms];
+        encode(numbers)
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, StateError> {
+        let [storage_bytes, scrolls, phexts, revision, last_write_ms] = decode(row, "usage")?;
+        Ok(Self { storage_bytes, scrolls, phexts, revision, last_write_ms })
+    }
+}
+
+impl PhextRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode([self.scrolls, self.storage_bytes])
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, StateError> {
+        let [scrolls, storage_bytes] = decode(row, "phext")?;
+        Ok(Self { scrolls, storage_bytes })
+    }
+}
+
+fn encode<const N: usize>(numbers: [u64; N]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + N * 8);
+    row.push(VERSION);
+    numbers.iter().for_each(|number| row.extend_from_slice(&number.to_be_bytes()));
+    row
+}
+
+fn decode<const N: usize>(row: &[u8], what: &'static str) -> Result<[u64; N], StateError> {
+    let malformed = || StateError::Row { what };
+    let Some((&VERSION, numbers)) = row.split_first() else { return Err(malformed()) };
+    let (numbers, rest) = numbers.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(malformed());
+    }
+    let numbers: &[[u8; 8]; N] = numbers.try_into().map_err(|_| malformed())?;
+    Ok(numbers.map(u64::from_be_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_their_golden_bytes() {
+        let usage = UsageRow {
+            storage_bytes: 0x0102,
+            scrolls: 3,
+            phexts: 4,
+            revision: 5,
+            last_write_ms: 0x0600,
+        };
+        let bytes = [
+            &[1_u8][..],
+            &[0, 0, 0, 0, 0, 0, 1, 2],
+            &[0, 0, 0, 0, 0, 0, 0, 3],
+            &[0, 0, 0, 0, 0, 0, 0, 4],
+            &[0, 0, 0, 0, 0, 0, 0, 5],
+            &[0, 0, 0, 0, 0, 0, 6, 0],
+        ]
+        .concat();
+        assert_eq!(usage.encode(), bytes);
+        assert_eq!(UsageRow::decode(&bytes).unwrap(), usage);
+        let phext = PhextRow { scrolls: 1, storage_bytes: 66 };
+        let bytes = [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 66];
+        assert_eq!(phext.encode(), bytes);
+        assert_eq!(PhextRow::decode(&bytes).unwrap(), phext);
+    }
+
+    #[test]
+    fn other_bytes_are_no_rows() {
+        let good = PhextRow::default().encode();
+        for bad in [&[][..], &good[..16], &[&good[..], &[0]].concat(), &[&[2], &good[1..]].concat()]
+        {
+            assert!(PhextRow::decode(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Answers to idempotency keys, remembered far longer than request ids, on disk only.
+//!
+//! Each has a row under its tenant and key and another that orders it by expiry. Whether a row
+//! still counts is decided by stamps when it is looked up; the sweep only frees the space. It runs
+//! at entries that begin a batch on every replica, so it finds the same rows everywhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ranch_proto::ids::GroupId;
+use ranch_proto::keys;
+
+use crate::state::batch::ApplyBatch;
+use crate::state::error::StateError;
+use crate::state::shard::outcome::Outcome;
+use crate::state::store::StateStore;
+
+/// How long an idempotency key is remembered; SPEC promises ten minutes, clocks may differ.
+pub const IDEMPOTENCY_MS: u64 = 20 * 60 * 1000;
+/// Most keys forgotten in one sweep, which bounds its time; more than can come in between two.
+const SWEEP_MAX: usize = 16_384;
+
+const VERSION: u8 = 1;
+
+/// What is remembered under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IdempotentRow {
+    /// Hash of the operations.
+    pub(super) content: [u8; 16],
+    /// The row counts while stamps are not past this.
+    pub(super) expires_ms: u64,
+    pub(super) outcome: Outcome,
+}
+
+/// What a look-up finds.
+pub(super) enum Found {
+    Nothing,
+    Expired { expires_ms: u64 },
+    Live(IdempotentRow),
+}
+
+/// The idempotency keys of a shard.
+pub(super) struct Idempotent {
+    store: Arc<StateStore>,
+    group: GroupId,
+    /// Rows of the batch under way, which the database does not have yet.
+    pending: HashMap<Vec<u8>, IdempotentRow>,
+    /// Nothing is left to sweep before this key; spares walking over what was removed.
+    swept_to: Vec<u8>,
+}
+
+impl Idempotent {
+    pub(super) fn new(store: Arc<StateStore>, group: GroupId) -> Self {
+        Self { store, group, pending: HashMap::new(), swept_to: Vec::new() }
+    }
+
+    pub(super) fn find(
+        &self,
+        tenant: &str,
+        key: &[u8; 16],
+        stamp_ms: u64,
+    ) -> Result<Found, StateError> {
+        let row_key = keys::idempotent(self.group, tenant, key);
+        let row = match self.pending.get(&row_key) {
+            Some(row) => Some(row.clone()),
+            None => self.store.get(&row_key)?.map(|row| decode(&row)).transpose()?,
+        };
+        Ok(match row {
+            None => Found::Nothing,
+            Some(IdempotentRow { expires_ms, .. }) if expires_ms < stamp_ms => {
+                Found::Expired { expires_ms }
+            }
+            Some(row) => Found::Live(row),
+        })
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        tenant: &str,
+        key: [u8; 16],
+        (content, outcome): ([u8; 16], Outcome),
+        stamp_ms: u64,
+        batch: &mut ApplyBatch,
+    ) {
+        let expires_ms = stamp_ms.saturating_add(IDEMPOTENCY_MS);
+        let row = IdempotentRow { content, expires_ms, outcome };
+        let row_key = keys::idempotent(self.group, tenant, &key);
+        let expiry_key = keys::idempotent_expiry(self.group, expires_ms, tenant, &key);
+        batch.put(&row_key, encode(&row));
+        batch.put(&expiry_key, []);
+        if expiry_key < self.swept_to {
+            self.swept_to = expiry_key;
+        }
+        self.pending.insert(row_key, row);
+    }
+
+    /// Removes an expired key before it is remembered anew; its old expiry must not hit the new
+    /// row.
+    pub(super) fn forget(
+        &mut self,
+        tenant: &str,
+        key: &[u8; 16],
+        expires_ms: u64,
+        batch: &mut ApplyBatch,
+    ) {
+        batch.delete(keys::idempotent_expiry(self.group, expires_ms, tenant, key));
+        batch.delete(keys::idempotent(self.group, tenant, key));
+    }
+
+    /// Removes what has expired. Only to be called before anything else of a batch.
+    pub(super) fn sweep(
+        &mut self,
+        stamp_ms: u64,
+        batch: &mut ApplyBatch,
+    ) -> Result<(), StateError> {
+        let (low, high) = keys::idempotent_expiry_bounds(self.group, stamp_ms);
+        let low = low.max(std::mem::take(&mut self.swept_to));
+        if low >= high {
+            self.swept_to = low;
+            return Ok(());
+        }
+        let mut swept = 0;
+        let mut swept_to = high.clone();
+        self.store.for_each((low, high), |expiry_key, _| {
+            if swept == SWEEP_MAX {
+                swept_to = expiry_key.to_vec();
+                return Ok(false);
+            }
+            let (_, tenant, key) = keys::read_expiry(expiry_key)
+                .map_err(|source| StateError::Key { what: "expiry", source })?;
+            batch.delete(keys::idempotent(self.group, tenant, &key));
+            batch.delete(expiry_key);
+            swept += 1;
+            Ok(true)
+        })?;
+        self.swept_to = swept_to;
+        Ok(())
+    }
+
+    /// The batch is about to be written: the database will have what was pending.
+    pub(super) fn finish(&mut self) {
+        self.pending.clear();
+    }
+}
+
+fn encode(row: &IdempotentRow) -> Vec<u8> {
+    let mut out = Vec::with_capacity(48);
+    out.push(VERSION);
+    out.extend_from_slice(&row.content);
+    out.extend_from_slice(&row.expires_ms.to_be_bytes());
+    row.outcome.encode(&mut out);
+    out
+}
+
+fn decode(row: &[u8]) -> Result<IdempotentRow, StateError> {
+    let parts = || {
+        let (&VERSION, row) = row.split_first()? else { return None };
+        let (content, row) = row.split_first_chunk()?;
+        let (expires, mut row) = row.split_first_chunk()?;
+        let outcome = Outcome::decode(&mut row)?;
+        let expires_ms = u64::from_be_bytes(*expires);
+        row.is_empty().then_some(IdempotentRow { content: *content, expires_ms, outcome })
+    };
+    parts().ok_or(StateError::Row { what: "idempotency key" })
+}

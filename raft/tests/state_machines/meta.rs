@@ -1,0 +1,412 @@
+//! The meta machine: what each command does to the directory, and the feed that tells of it.
+
+use std::sync::Arc;
+
+use openraft::storage::RaftStateMachine;
+use prost::Message;
+use ranch_proto::directory::{Directory, SharedDirectory};
+use ranch_proto::ids::{GroupId, NodeId, ReplicaId, RequestId};
+use ranch_proto::placement::ShardRing;
+use ranch_proto::schema::{
+    Bootstrap, ClusterRecord, JoinNode, KeyRecord, MetaCommand, MetaEntry, MetaResult, MetaStatus,
+    NodeRecord, PutTenant, Record, RemoveKey, Role, ShardRecord, TenantRecord, meta_command::What,
+    record::What as Is,
+};
+use ranch_raft::state::{ENTRY_VERSION, MetaFeed, StateMachine, StateStore};
+use ranch_raft::types::{Applied, Entry, Proposal};
+
+use crate::support::{block_on, log_id, options, rows};
+
+struct Meta {
+    dir: tempfile::TempDir,
+    open: Option<(Arc<StateStore>, StateMachine)>,
+    feed: Arc<MetaFeed>,
+    next: u64,
+}
+
+impl Meta {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = MetaFeed::new(SharedDirectory::default());
+        let mut meta = Self { dir, open: None, feed, next: 0 };
+        meta.reopen();
+        meta
+    }
+
+    fn bootstrapped() -> Self {
+        let mut meta = Self::new();
+        assert_eq!(meta.run(What::Bootstrap(bootstrap())).status(), MetaStatus::MetaOk);
+        meta
+    }
+
+    /// Opens the store again under a feed that knows nothing.
+    fn reopen(&mut self) {
+        self.open = None;
+        self.feed = MetaFeed::new(SharedDirectory::default());
+        let store = StateStore::open(self.dir.path(), options()).unwrap();
+        let machine = StateMachine::meta(&store, Arc::clone(&self.feed)).unwrap();
+        self.open = Some((store, machine));
+    }
+
+    fn store(&self) -> &Arc<StateStore> {
+        &self.open.as_ref().unwrap().0
+    }
+
+    fn machine(&mut self) -> &mut StateMachine {
+        &mut self.open.as_mut().unwrap().1
+    }
+
+    fn send(&mut self, command: MetaCommand) -> MetaResult {
+        let index = self.next;
+        self.next += 1;
+        let entry = entry(index, vec![command]);
+        match self.machine().replay([entry]).unwrap().remove(0) {
+            Applied::Meta(mut results) => results.remove(0),
+            other => panic!("not answers of the meta group: {other}"),
+        }
+    }
+
+    fn run(&mut self, what: What) -> MetaResult {
+        self.send(command(what))
+    }
+
+    fn directory(&self) -> Directory {
+        self.feed.directory().read().clone()
+    }
+
+    /// Runs a command that must be refused and change nothing.
+    fn refused(&mut self, what: What) -> (MetaStatus, String) {
+        let epoch = self.directory().epoch;
+        let result = self.run(what);
+        assert_ne!(result.status(), MetaStatus::MetaOk);
+        assert_eq!(result.record, None);
+        assert!(!result.reason.is_empty());
+        assert_eq!(self.directory().epoch, epoch);
+        (result.status(), result.reason)
+    }
+}
+
+fn entry(index: u64, commands: Vec<MetaCommand>) -> Entry {
+    let entry = MetaEntry { version: ENTRY_VERSION, stamp_ms: 1_000 + index, commands };
+    let payload = openraft::EntryPayload::Normal(Proposal(entry.encode_to_vec().into()));
+    Entry { log_id: log_id(index), payload }
+}
+
+fn command(what: What) -> MetaCommand {
+    let request_id = RequestId::random().0.to_vec().into();
+    MetaCommand { request_id, what: Some(what) }
+}
+
+fn node(id: u32, nonce: u8) -> NodeRecord {
+    NodeRecord {
+        id,
+        name: format!("node{id}"),
+        addr: format!("127.0.0.1:{id}"),
+        incarnation: 1,
+        boot_nonce: if nonce == 0 { Vec::new() } else { vec![nonce; 16] }.into(),
+        ..NodeRecord::default()
+    }
+}
+
+fn replica(node: u32, incarnation: u32) -> u64 {
+    ReplicaId::new(NodeId(node), incarnation).0
+}
+
+fn bootstrap() -> Bootstrap {
+    let cluster = ClusterRecord {
+        cluster_id: vec![7; 16].into(),
+        name: "ranch".into(),
+        key_salt: vec![8; 32].into(),
+        version: 1,
+    };
+    let shard = |id| ShardRecord {
+        id,
+        replicas: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
+        initialized: false,
+    };
+    Bootstrap {
+        cluster: Some(cluster),
+        nodes: vec![node(1, 1), node(2, 0), node(3, 3)],
+        shards: (1..=4).map(shard).collect(),
+        keys: vec![KeyRecord { role: Role::Admin.into(), ..key(1, "", "admin") }],
+    }
+}
+
+fn key(hash: u8, tenant: &str, name: &str) -> KeyRecord {
+    KeyRecord {
+        hash: vec![hash; 32].into(),
+        key_id: name.into(),
+        tenant: tenant.into(),
+        role: Role::ReadWrite.into(),
+        ..KeyRecord::default()
+    }
+}
+
+fn tenant(id: &str) -> TenantRecord {
+    TenantRecord { id: id.into(), enabled: true, ..TenantRecord::default() }
+}
+
+fn add(id: &str, keys: Vec<KeyRecord>) -> What {
+    What::AddTenant(PutTenant { tenant: Some(tenant(id)), keys })
+}
+
+fn join(node: NodeRecord) -> What {
+    What::Join(JoinNode { node: Some(node) })
+}
+
+fn is_node(result: &MetaResult) -> &NodeRecord {
+    match result.record.as_ref().and_then(|record| record.what.as_ref()) {
+        Some(Is::Node(node)) => node,
+        other => panic!("not a node: {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_goes_before_bootstrap_and_that_goes_once() {
+    let mut meta = Meta::new();
+    assert_eq!(meta.refused(add("will", Vec::new())).0, MetaStatus::MetaNotBootstrapped);
+    assert_eq!(meta.refused(join(node(1, 1))).0, MetaStatus::MetaNotBootstrapped);
+    assert_eq!(meta.run(What::Bootstrap(bootstrap())).status(), MetaStatus::MetaOk);
+    assert_eq!(meta.refused(What::Bootstrap(bootstrap())).0, MetaStatus::MetaExists);
+    let directory = meta.directory();
+    assert_eq!((directory.epoch, directory.nodes.len(), directory.shards.len()), (1, 3, 4));
+    assert_eq!(directory.keys_of("").count(), 1);
+}
+
+#[test]
+fn a_bootstrap_must_make_sense() {
+    let broken: [fn(&mut Bootstrap); 9] = [
+        |b| b.cluster = None,
+        |b| b.cluster.as_mut().unwrap().key_salt = vec![1].into(),
+        |b| b.nodes.clear(),
+        |b| b.nodes[1] = NodeRecord { name: "other".into(), addr: "x:1".into(), ..node(1, 1) },
+        |b| b.nodes[1].addr.clone_from(&node(1, 1).addr),
+        |b| b.shards.clear(),
+        |b| b.shards[1].id = 1,
+        |b| b.shards[1].replicas = vec![replica(4, 1)],
+        |b| b.keys[0].tenant = "will".into(),
+    ];
+    for (at, change) in broken.into_iter().enumerate() {
+        let mut asked = bootstrap();
+        change(&mut asked);
+        let mut meta = Meta::new();
+        assert_eq!(meta.refused(What::Bootstrap(asked)).0, MetaStatus::MetaInvalid, "{at}");
+    }
+}
+
+#[test]
+fn a_restarted_node_finds_its_place() {
+    let mut meta = Meta::bootstrapped();
+    let before = meta.directory();
+    let again = meta.run(join(node(1, 1)));
+    assert_eq!(is_node(&again), &before.nodes[&NodeId(1)]);
+    assert_eq!(meta.directory().epoch, before.epoch, "nothing to change");
+    let moved = NodeRecord { addr: "10.0.0.1:7".into(), version: "0.2".into(), ..node(1, 1) };
+    assert_eq!(is_node(&meta.run(join(moved.clone()))), &moved);
+    assert_eq!(meta.directory().shards, before.shards);
+    // Listed at bootstrap, but never started so far: its first nonce is no new life.
+    assert_eq!(is_node(&meta.run(join(node(2, 9)))), &node(2, 9));
+    assert_eq!(meta.directory().shards, before.shards);
+}
+
+#[test]
+fn a_node_without_its_data_gets_a_new_incarnation() {
+    let mut meta = Meta::bootstrapped();
+    let back = meta.run(join(NodeRecord { incarnation: 0, ..node(1, 99) }));
+    assert_eq!(is_node(&back).incarnation, 2);
+    let directory = meta.directory();
+    for shard in directory.shards.values() {
+        assert_eq!(shard.replicas, [replica(2, 1), replica(3, 1), replica(1, 2)]);
+    }
+    assert_eq!(directory.replica_on(NodeId(1)), Some(ReplicaId::new(NodeId(1), 2)));
+    assert_eq!(is_node(&meta.run(join(node(1, 99)))).incarnation, 2, "the same life");
+    assert_eq!(is_node(&meta.run(join(node(1, 98)))).incarnation, 3);
+}
+
+#[test]
+fn a_new_node_is_added_unless_it_is_mistaken_for_another() {
+    let mut meta = Meta::bootstrapped();
+    let before = meta.directory();
+    let added = meta.run(join(NodeRecord { incarnation: 7, ..node(4, 4) }));
+    assert_eq!(is_node(&added).incarnation, 1);
+    assert_eq!(meta.directory().shards, before.shards, "placement is another matter");
+    for (bad, word) in [
+        (NodeRecord { name: "node1".into(), ..node(5, 5) }, "name"),
+        (NodeRecord { addr: "127.0.0.1:1".into(), ..node(5, 5) }, "address"),
+        (NodeRecord { addr: "127.0.0.1:2".into(), ..node(1, 1) }, "address"),
+        (NodeRecord { boot_nonce: vec![1].into(), ..node(5, 5) }, "nonce"),
+        (node(0, 5), "id"),
+    ] {
+        let (status, reason) = meta.refused(join(bad));
+        assert_eq!(status, MetaStatus::MetaInvalid);
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
+fn tenants_get_the_shard_of_the_ring() {
+    let mut meta = Meta::bootstrapped();
+    let ring = ShardRing::new((1..=4).map(GroupId));
+    for id in ["will", "0", "a-b_c", "mesh"] {
+        let result = meta.run(add(id, Vec::new()));
+        let Some(Is::Tenant(added)) = result.record.unwrap().what else { panic!("no tenant") };
+        assert_eq!((added.shard, added.created_ms), (ring.shard_of(id).0, 1_000 + meta.next - 1));
+        assert_eq!(meta.directory().tenants[id], added);
+    }
+    assert_eq!(meta.refused(add("will", Vec::new())).0, MetaStatus::MetaExists);
+    for bad in ["", "Will", "-a", "a b", "a\0"] {
+        assert_eq!(meta.refused(add(bad, Vec::new())).0, MetaStatus::MetaInvalid);
+    }
+}
+
+#[test]
+fn settings_of_a_tenant_change_but_not_its_place() {
+    let mut meta = Meta::bootstrapped();
+    meta.run(add("will", vec![key(2, "will", "first")]));
+    let before = meta.directory().tenants["will"].clone();
+    let asked = TenantRecord {
+        quota_bytes: Some(5),
+        shard: 99,
+        created_ms: 99,
+        enabled: false,
+        ..tenant("will")
+    };
+    let keys = vec![key(2, "will", "first"), key(3, "will", "second")];
+    let put = PutTenant { tenant: Some(asked.clone()), keys };
+    assert_eq!(meta.run(What::SetTenant(put.clone())).status(), MetaStatus::MetaOk);
+    let expected = TenantRecord { shard: before.shard, created_ms: before.created_ms, ..asked };
+    assert_eq!(meta.directory().tenants["will"], expected);
+    assert_eq!(meta.directory().keys_of("will").count(), 2);
+    let epoch = meta.directory().epoch;
+    assert_eq!(meta.run(What::SetTenant(put)).status(), MetaStatus::MetaOk);
+    assert_eq!(meta.directory().epoch, epoch, "as wanted already");
+    let unknown = PutTenant { tenant: Some(tenant("nobody")), keys: Vec::new() };
+    assert_eq!(meta.refused(What::SetTenant(unknown)).0, MetaStatus::MetaNotFound);
+}
+
+#[test]
+fn keys_are_used_once_and_go() {
+    let mut meta = Meta::bootstrapped();
+    meta.run(add("will", vec![key(2, "will", "k")]));
+    let taken = |keys| add("other", keys);
+    assert_eq!(meta.refused(taken(vec![key(2, "other", "k")])).0, MetaStatus::MetaExists);
+    let twice = vec![key(5, "other", "a"), key(5, "other", "b")];
+    assert_eq!(meta.refused(taken(twice)).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(taken(vec![key(5, "will", "a")])).0, MetaStatus::MetaInvalid);
+    assert!(!meta.directory().tenants.contains_key("other"), "all or nothing");
+    assert_eq!(meta.refused(What::AddKey(key(3, "will", "k"))).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(What::AddKey(key(3, "nobody", "k"))).0, MetaStatus::MetaNotFound);
+    assert_eq!(meta.refused(What::AddKey(key(3, "", "k"))).0, MetaStatus::MetaInvalid);
+    let short = KeyRecord { hash: vec![1].into(), ..key(3, "will", "s") };
+    assert_eq!(meta.refused(What::AddKey(short)).0, MetaStatus::MetaInvalid);
+    assert_eq!(meta.run(What::AddKey(key(3, "will", "l"))).status(), MetaStatus::MetaOk);
+    let remove =
+        |name: &str| What::RemoveKey(RemoveKey { tenant: "will".into(), key_id: name.into() });
+    assert_eq!(meta.run(remove("k")).status(), MetaStatus::MetaOk);
+    assert_eq!(meta.refused(remove("k")).0, MetaStatus::MetaNotFound);
+    meta.reopen();
+    let names: Vec<_> = meta.directory().keys_of("will").map(|key| key.key_id.clone()).collect();
+    assert_eq!(names, ["l"]);
+}
+
+#[test]
+fn shards_are_initialized_once() {
+    let mut meta = Meta::bootstrapped();
+    for _ in 0..2 {
+        let result = meta.run(What::ShardInitialized(2));
+        let Some(Is::Shard(shard)) = result.record.unwrap().what else { panic!("no shard") };
+        assert!(shard.initialized);
+        assert_eq!(meta.directory().epoch, 2);
+    }
+    assert_eq!(meta.refused(What::ShardInitialized(9)).0, MetaStatus::MetaNotFound);
+}
+
+#[test]
+fn a_retry_gets_the_first_answer_even_after_a_restart() {
+    let mut meta = Meta::bootstrapped();
+    let first = command(add("will", Vec::new()));
+    let answer = meta.send(first.clone());
+    let refusal = command(add("will", Vec::new()));
+    let refused = meta.send(refusal.clone());
+    assert_eq!(refused.status(), MetaStatus::MetaExists);
+    for _ in 0..2 {
+        assert_eq!(meta.send(first.clone()), answer);
+        assert_eq!(meta.send(refusal.clone()), refused);
+        assert_eq!(meta.directory().epoch, 2);
+        meta.reopen();
+    }
+    let nameless = MetaCommand { request_id: Vec::new().into(), ..first };
+    assert_eq!(meta.send(nameless).status(), MetaStatus::MetaInvalid);
+}
+
+/// The directory a follower has that applies what the feed tells it.
+fn follow(feed: &MetaFeed, mut known: Directory) -> Directory {
+    for event in feed.since(known.epoch) {
+        if event.full {
+            known = Directory::default();
+        }
+        event.records.into_iter().for_each(|record| known.apply(record));
+        known.epoch = event.epoch;
+    }
+    known
+}
+
+fn same(left: &Directory, right: &Directory) {
+    let sorted = |directory: &Directory| {
+        let mut records: Vec<Record> = directory.records().collect();
+        records.sort_by_key(Message::encode_to_vec);
+        (directory.epoch, records)
+    };
+    assert_eq!(sorted(left), sorted(right));
+}
+
+#[test]
+fn followers_keep_up_from_wherever_they_are() {
+    let mut meta = Meta::new();
+    assert!(meta.feed.since(0).is_empty(), "there is nothing to tell");
+    let epochs = meta.feed.epochs();
+    meta.run(What::Bootstrap(bootstrap()));
+    assert_eq!(*epochs.borrow(), 1);
+    let early = follow(&meta.feed, Directory::default());
+    same(&early, &meta.directory());
+    for n in 0..20_u8 {
+        meta.run(add(&format!("t{n}"), vec![key(100 + n, &format!("t{n}"), "k")]));
+    }
+    meta.run(What::RemoveKey(RemoveKey { tenant: "t3".into(), key_id: "k".into() }));
+    let changes = meta.feed.since(early.epoch);
+    assert_eq!(changes.len(), 21);
+    assert!(changes.iter().all(|event| !event.full));
+    let late = follow(&meta.feed, early.clone());
+    same(&late, &meta.directory());
+    assert!(meta.feed.since(late.epoch).is_empty());
+    // A node that restarted has no changes to tell, only the whole.
+    let before = meta.directory();
+    meta.reopen();
+    same(&meta.directory(), &before);
+    assert_eq!(*meta.feed.epochs().borrow(), before.epoch);
+    assert!(meta.feed.since(early.epoch)[0].full);
+    same(&follow(&meta.feed, early), &before);
+}
+
+#[test]
+fn a_snapshot_brings_directory_feed_and_answers() {
+    let mut source = Meta::bootstrapped();
+    let first = command(add("will", vec![key(2, "will", "k")]));
+    let answer = source.send(first.clone());
+    source.store().flush_and_publish().unwrap();
+    let mut target = Meta::new();
+    let mut epochs = target.feed.epochs();
+    block_on(async {
+        let builder = source.machine().try_create_snapshot_builder(true).await;
+        let snapshot =
+            openraft::storage::RaftSnapshotBuilder::build_snapshot(&mut builder.unwrap()).await;
+        let snapshot = snapshot.unwrap();
+        target.machine().install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    });
+    target.next = source.next;
+    assert!(epochs.has_changed().unwrap());
+    assert_eq!(*epochs.borrow_and_update(), 2);
+    same(&target.directory(), &source.directory());
+    assert_eq!(rows(target.store(), GroupId::META), rows(source.store(), GroupId::META));
+    assert_eq!(target.send(first), answer);
+}
