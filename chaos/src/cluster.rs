@@ -39,13 +39,11 @@ pub struct Shard {
     pub id: u32,
     /// The node that leads it.
     pub leader: Option<u32>,
-    /// Its replicas.
-    pub replicas: Vec<serde_json::Value>,
-    /// The term of that leader.
-    #[serde(default)]
-    pub term: Option<u64>,
-    /// How many log entries the replica furthest behind lacks.
-    #[serde(default)]
+    /// The nodes that hold it.
+    pub replicas: Vec<u32>,
+    /// The highest term heard of.
+    pub term: u64,
+    /// How many log entries the replica furthest behind lacks; absent without a leader.
     pub lag: Option<u64>,
 }
 
@@ -59,6 +57,13 @@ pub struct Tenant {
 }
 
 impl Cluster {
+    /// Whether every node answers, and no replica of any shard is behind.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.nodes.iter().all(|node| node.state == "up")
+            && self.shards.iter().all(|shard| shard.lag == Some(0))
+    }
+
     /// The shard of a tenant.
     #[must_use]
     pub fn shard_of(&self, tenant: &str) -> Option<&Shard> {

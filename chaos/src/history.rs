@@ -71,7 +71,7 @@ pub enum Outcome {
         /// The tenant's revision of this write.
         revision: u64,
     },
-    /// A read was answered.
+    /// A read was answered; or a removal was, and there was nothing to remove.
     Seen {
         /// The scroll's revision; absent when there was no scroll.
         revision: Option<u64>,

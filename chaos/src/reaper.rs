@@ -15,10 +15,13 @@ alive=" "
 while read -r verb pid; do
     case "$verb" in
         started) alive="$alive$pid " ;;
-        ended) alive="${alive%% "$pid" *} ${alive#* "$pid" }" ;;
+        ended)
+            kept=" "
+            for one in $alive; do [ "$one" = "$pid" ] || kept="$kept$one "; done
+            alive=$kept ;;
     esac
 done
-for pid in $alive; do kill -9 -- "-$pid" 2>/dev/null; done
+for pid in $alive; do kill -s KILL -- "-$pid" 2>/dev/null; done
 "#;
 
 /// The shell that stands by.

@@ -247,6 +247,10 @@ fn outcome(action: &Action, answer: Result<Answer, ClientError>) -> Outcome {
             Outcome::Seen { revision: answer.etag(), tokens }
         }
         (Action::Read, 404) => Outcome::Seen { revision: None, tokens: Vec::new() },
+        // Nothing changed, so it has no revision of its own: it tells what a read would have.
+        (Action::Delete, 200) if answer.text() == "Removed 0 bytes" => {
+            Outcome::Seen { revision: None, tokens: Vec::new() }
+        }
         (Action::Write(_) | Action::Append(_) | Action::Delete, 200..300) => {
             answer.revision().map_or(Outcome::Unknown { status: Some(status) }, |revision| {
                 Outcome::Acked { revision }
@@ -286,8 +290,14 @@ mod tests {
         let seen = outcome(&Action::Read, Ok(answer(200, &[("etag", "\"9\"")], "a\nb\n")));
         let tokens = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(seen, Outcome::Seen { revision: Some(9), tokens });
-        let absent = outcome(&Action::Read, Ok(answer(404, &[], "")));
-        assert_eq!(absent, Outcome::Seen { revision: None, tokens: vec![] });
+        let absent = Outcome::Seen { revision: None, tokens: vec![] };
+        assert_eq!(outcome(&Action::Read, Ok(answer(404, &[], ""))), absent);
+        let removed = |bytes: &str| {
+            let text = format!("Removed {bytes} bytes");
+            outcome(&Action::Delete, Ok(answer(200, &revision, &text)))
+        };
+        assert_eq!(removed("0"), absent);
+        assert_eq!(removed("10"), Outcome::Acked { revision: 7 });
     }
 
     #[test]
