@@ -1,0 +1,12 @@
+//! The HTTP API of a real ranch: three nodes and a router, asked as any client would. Texts and
+//! statuses are those of the API reference, written out here.
+
+mod access;
+mod admin;
+mod bad_input;
+mod rest;
+mod sq;
+mod wire;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,153 @@
+//! Starting what cannot be started: one sentence that names the thing and the remedy, a non-zero
+//! exit, and nothing lost.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use ranch_chaos::layout::{Layout, free_ports};
+
+use crate::support::{BINARY, ranch_with, refusal};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Runs a command that must end by itself.
+async fn run(args: &[&str]) -> Output {
+    let command = tokio::process::Command::new(BINARY)
+        .args(args)
+        .env("RANCH_ADMIN_KEY", ranch_chaos::ranch::ADMIN_KEY)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, command).await;
+    output.unwrap_or_else(|_| panic!("{args:?} goes on")).expect("the binary runs")
+}
+
+async fn node(name: &str, config: &Path) -> String {
+    refusal(&run(&["node", "--name", name, "--config", config.to_str().unwrap()]).await)
+}
+
+/// A copy of a configuration with one text replaced.
+fn altered(config: &Path, name: &str, from: &str, to: &str) -> std::path::PathBuf {
+    let text = fs::read_to_string(config).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    let path = config.with_file_name(name);
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_wrong() {
+    let place = Layout::default().place().unwrap();
+    let misspelt = altered(&place.config, "misspelt.toml", "shards =", "shard =");
+    let error = node("node1", &misspelt).await;
+    assert!(error.contains("shard") && error.contains("shards"), "{error}");
+    let impossible = altered(&place.config, "impossible.toml", "shards = 4", "shards = 0");
+    let error = node("node1", &impossible).await;
+    assert!(error.contains("[cluster] shards"), "{error}");
+    let error = node("node9", &place.config).await;
+    assert!(error.contains("node9") && error.contains("node1"), "{error}");
+    let error = node("node1", &place.dir.path().join("none.toml")).await;
+    assert!(error.contains("none.toml"), "{error}");
+    let twice = altered(&place.config, "twice.toml", "name = \"node2\"", "name = \"node1\"");
+    let error = node("node1", &twice).await;
+    assert!(error.contains("name") && error.contains("node1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_in_use() {
+    let place = Layout::default().place().unwrap();
+    let config = place.config.to_str().unwrap();
+    let _taken = TcpListener::bind(place.nodes[0].addr).unwrap();
+    let error = node("node1", &place.config).await;
+    let addr = place.nodes[0].addr.to_string();
+    assert!(error.contains(&addr) && error.contains("in use"), "{error}");
+    let data = place.dir.path().join("data");
+    let up = run(&["up", "--config", config, "--data-dir", data.to_str().unwrap()]).await;
+    let error = refusal(&up);
+    assert!(error.contains(&addr) && error.contains("in use"), "{error}");
+    let _router = TcpListener::bind(place.router).unwrap();
+    let error = refusal(&run(&["router", "--config", config]).await);
+    assert!(error.contains(&place.router.to_string()), "{error}");
+    assert!(error.contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_data_directory_of_somebody_else() {
+    let (mut ranch, key) = ranch_with("will").await;
+    let mut client = ranch.client(Some(&key));
+    client.write("p", "1.1.1/1.1.1/1.1.1", "kept").await.unwrap();
+
+    // A second process on the directory of one that runs, at another address.
+    let place = ranch.node_place(1).unwrap().clone();
+    let elsewhere = free_ports(1).unwrap()[0].to_string();
+    let config = altered(ranch.config(), "second.toml", &place.addr.to_string(), &elsewhere);
+    let error = node("node1", &config).await;
+    assert!(error.contains("in use"), "{error}");
+    assert!(ranch.node(1).unwrap().is_running(), "the first process goes on");
+
+    // The directory of another node.
+    ranch.node(1).unwrap().kill().unwrap();
+    ranch.node(2).unwrap().kill().unwrap();
+    let other = ranch.node_place(2).unwrap().data_dir.clone();
+    let aside = other.with_extension("aside");
+    fs::rename(&place.data_dir, &aside).unwrap();
+    fs::rename(&other, &place.data_dir).unwrap();
+    let error = node("node1", ranch.config()).await;
+    assert!(error.contains("node 2") && error.contains("node 1"), "{error}");
+    fs::rename(&place.data_dir, &other).unwrap();
+    fs::rename(&aside, &place.data_dir).unwrap();
+    ranch.start_all().unwrap();
+    ranch.wait_ready().await.unwrap();
+    assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.1").await.unwrap().text(), "kept");
+}
+
+/// R9: damage is refused with a sentence that names the remedy, the remedy works, and the ranch
+/// serves all the while.
+#[tokio::test]
+async fn a_damaged_data_directory() {
+    let (mut ranch, key) = ranch_with("will").await;
+    let mut client = ranch.client(Some(&key));
+    for n in 1..=200 {
+        let at = format!("1.1.1/1.1.1/1.1.{n}");
+        assert_eq!(client.write("p", &at, format!("text {n}")).await.unwrap().status, 200);
+    }
+    let place = ranch.node_place(3).unwrap().clone();
+    for damage in [damage_identity, damage_log] {
+        ranch.node(3).unwrap().kill().unwrap();
+        damage(&place.data_dir);
+        let error = node("node3", ranch.config()).await;
+        assert!(error.contains("data directory away"), "no remedy in: {error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+        assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.7").await.unwrap().text(), "text 7");
+        fs::remove_dir_all(&place.data_dir).unwrap();
+        ranch.node(3).unwrap().start().unwrap();
+        let whole =
+            ranch.wait_cluster("node 3 to be refilled", LIMIT, |cluster| cluster.is_whole());
+        whole.await.unwrap();
+    }
+    ranch.node(1).unwrap().kill().unwrap();
+    let read = client.read("p", "1.1.1/1.1.1/1.1.200").await.unwrap();
+    assert_eq!(read.text(), "text 200", "node 3 makes a majority");
+}
+
+fn damage_identity(dir: &Path) {
+    fs::write(dir.join("identity.toml"), "node = three").unwrap();
+}
+
+/// Every table and log of the Raft log's database loses the second half of its bytes.
+fn damage_log(dir: &Path) {
+    let files = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let kinds = ["log", "sst"];
+    let is_data = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known))
+    };
+    let data: Vec<_> = files.filter(is_data).collect();
+    assert!(!data.is_empty());
+    for path in data {
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length / 2).unwrap();
+    }
+}

@@ -1,0 +1,46 @@
+//! Data directories that are lost or damaged while their node is down.
+
+use std::fs;
+
+use crate::support::ranch_with;
+use crate::{LIMIT, TENANT, judge, leader_and_follower, load, whole};
+
+/// R1, R9: a node whose directory is gone comes back, is filled again from the others, and then
+/// counts as much as any: with one of the others gone, it is half of the majority.
+#[tokio::test]
+async fn a_lost_disk_is_refilled_and_counts_again() {
+    let (mut ranch, key) = ranch_with(TENANT).await;
+    let running = load(&ranch, &key, 21).await;
+    let (leader, follower) = leader_and_follower(&ranch).await;
+    for lost in [follower, leader] {
+        ranch.node(lost).unwrap().kill().unwrap();
+        // Far more than the entries kept behind a snapshot, so that it must be sent one.
+        running.progress(400, LIMIT).await.expect("service goes on");
+        fs::remove_dir_all(&ranch.node_place(lost).unwrap().data_dir).unwrap();
+        ranch.node(lost).unwrap().start().unwrap();
+        whole(&ranch).await;
+        let other = ranch.node_ids().into_iter().find(|id| *id != lost).unwrap();
+        ranch.node(other).unwrap().kill().unwrap();
+        running.progress(100, LIMIT).await.expect("the refilled node makes a majority");
+        ranch.node(other).unwrap().start().unwrap();
+        whole(&ranch).await;
+    }
+    judge(&ranch, running).await;
+}
+
+/// R1: a node that was away for longer than the log reaches back is sent a snapshot.
+#[tokio::test]
+async fn a_node_that_was_away_for_long_catches_up() {
+    let (mut ranch, key) = ranch_with(TENANT).await;
+    let running = load(&ranch, &key, 22).await;
+    let (leader, follower) = leader_and_follower(&ranch).await;
+    ranch.node(follower).unwrap().kill().unwrap();
+    running.progress(600, LIMIT).await.expect("service goes on");
+    ranch.node(follower).unwrap().start().unwrap();
+    whole(&ranch).await;
+    ranch.node(leader).unwrap().kill().unwrap();
+    running.progress(100, LIMIT).await.expect("the node that was away serves");
+    ranch.node(leader).unwrap().start().unwrap();
+    whole(&ranch).await;
+    judge(&ranch, running).await;
+}

@@ -1,0 +1,66 @@
+//! What every suite with real processes needs: the binary, a running ranch, and its CLI.
+
+// Each suite is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+use std::ffi::OsStr;
+use std::process::Output;
+
+use ranch_chaos::ranch::ADMIN_KEY;
+use ranch_chaos::{Answer, Layout, Ranch};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ranch");
+
+/// A ranch of the default layout with one tenant, ready, and the tenant's key.
+pub async fn ranch_with(tenant: &str) -> (Ranch, String) {
+    launch(&Layout::default(), tenant).await
+}
+
+/// A ranch of this layout with one tenant, ready, and the tenant's key.
+pub async fn launch(layout: &Layout, tenant: &str) -> (Ranch, String) {
+    let ranch = Ranch::launch(BINARY, layout).await.expect("a ranch starts");
+    let key = ranch.add_tenant(tenant).await.expect("a tenant can be added");
+    (ranch, key)
+}
+
+/// Runs the CLI against a ranch with a tenant's key, and waits for it.
+pub async fn cli(
+    ranch: &Ranch,
+    key: &str,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Output {
+    tokio::process::Command::new(BINARY)
+        .args(args)
+        .env("RANCH_URL", ranch.url())
+        .env("RANCH_KEY", key)
+        .env("RANCH_ADMIN_KEY", ADMIN_KEY)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the binary runs")
+}
+
+/// The standard output of a CLI run that must have succeeded.
+pub fn stdout(output: &Output) -> String {
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "exit {}\n{out}\n{error}", output.status);
+    out
+}
+
+/// The standard error of a CLI run that must have failed.
+pub fn refusal(output: &Output) -> String {
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert!(!output.status.success(), "it succeeded\n{out}\n{error}");
+    error
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Asserts status and whole body of an answer.
+#[track_caller]
+pub fn assert_answer(answer: &Answer, status: u16, body: &str) {
+    assert_eq!((answer.status, answer.text().as_str()), (status, body));
+}
