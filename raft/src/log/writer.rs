@@ -78,6 +78,8 @@ impl Writer {
         if let Err(error) = self.watermark.sync() {
             die("syncing", self.watermark.path(), &error);
         }
+        // Lets go of the database first: whoever waits may want to open it again.
+        drop(self);
         drop(guard);
         // The handle may be gone already; then nobody waits.
         let _ = finished.send(());

@@ -110,7 +110,8 @@ impl Work {
         let mut log = group(store, id);
         let state = log.get_log_state().await.unwrap();
         let voted = log.get_log_reader().await.read_vote().await.unwrap();
-        let term = voted.map_or(1, |vote| vote.leader_id.term + 1);
+        let written = state.last_log_id.map_or(0, |id| id.leader_id.term);
+        let term = voted.map_or(0, |vote| vote.leader_id.term).max(written) + 1;
         let first = state.last_purged_log_id.map_or(0, |id| id.index + 1);
         let end = state.last_log_id.map_or(0, |id| id.index + 1);
         Self { id, log, term, first, end }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, RaftLogReader};
 use ranch_proto::GroupId;
@@ -54,7 +55,7 @@ pub fn entry(term: u64, index: u64) -> Entry {
 
 /// Queues entries without waiting.
 pub async fn queue(log: &mut GroupLog, term: u64, indexes: Range<u64>) -> Flushed {
-    let (done, flushed) = oneshot::channel();
+    let (done, flushed) = TypeConfig::oneshot();
     let entries: Vec<Entry> = indexes.map(|index| entry(term, index)).collect();
     log.append(entries, IOFlushed::signal(done)).await.unwrap();
     flushed

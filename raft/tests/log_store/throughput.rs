@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
+use ranch_raft::TypeConfig;
 use ranch_raft::types::{Entry, Proposal};
-use tokio::sync::oneshot;
 
 use super::support::*;
 
@@ -37,7 +38,7 @@ async fn throughput() {
                 while flying.len() < IN_FLIGHT {
                     let payload = EntryPayload::Normal(Proposal(payload.clone()));
                     let entry = Entry { log_id: log_id(1, index), payload };
-                    let (done, flushed) = oneshot::channel();
+                    let (done, flushed) = TypeConfig::oneshot();
                     log.append([entry], IOFlushed::signal(done)).await.unwrap();
                     flying.push_back(flushed);
                     index += 1;
