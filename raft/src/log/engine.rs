@@ -1,5 +1,5 @@
 //! The seam between the log and the database below it, so that another write-ahead log may take
-//! RocksDB's place.
+//! `RocksDB`'s place.
 //!
 //! An engine is an ordered map from keys to values with a sequence number that grows with every
 //! change and survives with it. Reading is shared; writing belongs to whoever holds the one

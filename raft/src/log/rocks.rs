@@ -1,4 +1,4 @@
-//! RocksDB as the log's engine.
+//! `RocksDB` as the log's engine.
 //!
 //! Write-ahead files are recycled: writing over blocks that exist lets fdatasync leave the inode
 //! alone. That rules out the strict recovery modes, so recovery is point-in-time: it stops at the

@@ -1,6 +1,6 @@
 //! How much of the log has been acknowledged, kept outside the log's own tail.
 //!
-//! RocksDB's recovery stops without a word at the first record it cannot read, votes included.
+//! `RocksDB`'s recovery stops without a word at the first record it cannot read, votes included.
 //! This file tells a torn tail (never acknowledged, no loss) from lost acknowledgements: after
 //! each fsync of the log its sequence number is written here, before anyone is told. The file is
 //! not synced itself: losing its newest state in a power cut can only make the check milder, and
@@ -131,14 +131,16 @@ fn read_slot(file: &File, at: u64) -> io::Result<Result<u64, WatermarkFault>> {
 }
 
 fn parse(slot: [u8; SLOT]) -> Result<u64, WatermarkFault> {
-    let [version, a, b, c, d, e, f, g, h, sum @ ..] = slot;
+    let (mut sequence, mut sum) = ([0; 8], [0; 4]);
+    sequence.copy_from_slice(&slot[1..SUMMED]);
+    sum.copy_from_slice(&slot[SUMMED..]);
     if u32::from_be_bytes(sum) != crc32fast::hash(&slot[..SUMMED]) {
         return Err(WatermarkFault::Damaged);
     }
-    if version != VERSION {
-        return Err(WatermarkFault::UnknownVersion { found: version });
+    if slot[0] != VERSION {
+        return Err(WatermarkFault::UnknownVersion { found: slot[0] });
     }
-    Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    Ok(u64::from_be_bytes(sequence))
 }
 
 #[cfg(test)]
