@@ -1,1 +1,24 @@
-//! placeholder
+//! A machine of a ranch: it runs replicas of groups, carries their messages, and keeps the groups
+//! it leads in the shape the meta group has decided.
+//!
+//! The only crate that turns wire messages into openraft's types. It knows nothing of HTTP; a
+//! router embedded in a node reaches it through [`LocalShards`].
+
+mod bootstrap;
+mod error;
+mod handler;
+mod identity;
+mod link_server;
+mod local;
+mod network;
+mod node;
+mod placement;
+mod replicas;
+mod routes;
+mod service;
+mod snapshot;
+mod tickers;
+
+pub use error::NodeError;
+pub use local::LocalShards;
+pub use node::{Node, NodeOptions};

@@ -14,5 +14,5 @@ mod shard;
 
 pub use self::core::{GroupCore, GroupError};
 pub use meta::MetaGroup;
-pub use options::{GroupOptions, Timers};
+pub use options::{GroupOptions, Timers, config};
 pub use shard::ShardGroup;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use openraft::RaftNetworkFactory;
 use prost::Message as _;
 use ranch_proto::ShardError;
+use ranch_proto::schema::read_request::What;
 use ranch_proto::schema::{
     Command, CommandResult, GroupStatus, ReadReply, ReadRequest, ShardEntry,
 };
@@ -12,7 +13,7 @@ use super::core::{GroupCore, GroupError};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
-use crate::state::{ReadError, ShardReader, SnapshotHandle, StateMachine};
+use crate::state::{ShardReader, SnapshotHandle, StateMachine};
 use crate::types::{Applied, TypeConfig};
 
 /// Version of [`ShardEntry`] this build writes.
@@ -87,13 +88,24 @@ impl ShardGroup {
     ///
     /// # Errors
     /// As [`GroupCore::read_barrier`]; [`ShardError::Invalid`] for a malformed request.
-    pub async fn read(&self, request: &ReadRequest) -> Result<ReadReply, ShardError> {
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadReply, ShardError> {
         if !request.stale {
             self.core.read_barrier().await?;
         }
-        self.reader.read(request).map_err(|error| match error {
-            ReadError::Invalid { .. } => ShardError::Invalid { detail: error.to_string() },
-            error => ShardError::Unavailable { detail: error.to_string() },
+        let read = if is_short(&request) {
+            self.reader.read(&request)
+        } else {
+            let reader = self.reader.clone();
+            let reading = tokio::task::spawn_blocking(move || reader.read(&request)).await;
+            reading.map_err(|error| ShardError::Unavailable { detail: error.to_string() })?
+        };
+        read.map_err(|error| {
+            let detail = error.to_string();
+            if error.is_invalid_request() {
+                ShardError::Invalid { detail }
+            } else {
+                ShardError::Unavailable { detail }
+            }
         })
     }
 
@@ -107,4 +119,9 @@ impl ShardGroup {
             ..self.core.status()
         }
     }
+}
+
+/// Whether a read is one look-up, which costs less than handing it to another thread.
+fn is_short(request: &ReadRequest) -> bool {
+    matches!(request.what, Some(What::Get(_) | What::Usage(_)) | None)
 }

@@ -1,0 +1,233 @@
+//! How a node comes to have a place in a ranch: it founds one together with the other nodes of
+//! `ranch.toml`, joins the one they have, or goes on with the place it has.
+//!
+//! What must hold: a ranch is founded once. The node with the lowest id does so, and only after
+//! every other node has said that it holds no data; a founder that lost its disk therefore finds
+//! the ranch the others hold, and comes back under a new incarnation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ranch_proto::api_key::{KeyHash, Secret};
+use ranch_proto::config::{Config, NodeConfig};
+use ranch_proto::link::{Lane, Links};
+use ranch_proto::placement::place_replicas;
+use ranch_proto::schema::{
+    Bootstrap, ClusterRecord, JoinNode, MetaCommand, MetaResult, MetaStatus, NodeRecord,
+    ProbeReply, ProbeRequest, Request, ShardRecord, meta_command, record, reply, request,
+};
+use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, ShardError};
+
+use crate::error::NodeError;
+use crate::identity::Identity;
+use crate::placement::admin_key_record;
+use crate::replicas::Replicas;
+
+/// Between two looks at the other nodes.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two lines in the log about waiting.
+const SAY: Duration = Duration::from_secs(5);
+/// A node that does not answer a probe so soon is not there.
+const PROBE_LIMIT: Duration = Duration::from_millis(700);
+const PROPOSE_LIMIT: Duration = Duration::from_secs(2);
+/// Version of the formats a new ranch begins with.
+const CLUSTER_VERSION: u32 = 1;
+
+/// A node on its way into a ranch.
+pub(crate) struct Entrance<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) node: &'a NodeConfig,
+    pub(crate) version: &'a str,
+    pub(crate) links: &'a Arc<Links>,
+}
+
+/// What a node does once it has its incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It found the ranch, or goes on founding it.
+    Founder,
+    /// It has a place in a ranch.
+    Member,
+}
+
+impl Entrance<'_> {
+    /// Gets an incarnation for a node that has none, and says what to do next. The identity is
+    /// changed but not saved.
+    pub(crate) async fn find_place(&self, identity: &mut Identity) -> Result<Place, NodeError> {
+        if identity.incarnation != 0 {
+            let founder = identity.incarnation == 1 && self.is_first();
+            return Ok(if founder { Place::Founder } else { Place::Member });
+        }
+        let mut said = Instant::now();
+        loop {
+            let probes = self.probe_all().await;
+            let others = self.config.nodes.len() - 1;
+            if probes.values().any(|probe| probe.has_data) {
+                if self.join(identity).await? {
+                    return Ok(Place::Member);
+                }
+            } else if self.is_first() && probes.len() == others {
+                let mut id = [0; 16];
+                getrandom::fill(&mut id).map_err(|source| NodeError::Randomness { source })?;
+                identity.cluster_id = Bytes::copy_from_slice(&id);
+                identity.incarnation = 1;
+                return Ok(Place::Founder);
+            }
+            if said.elapsed() > SAY {
+                said = Instant::now();
+                tracing::info!(
+                    answered = probes.len(),
+                    others,
+                    "waiting for the other nodes of ranch.toml to answer"
+                );
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn is_first(&self) -> bool {
+        self.config.nodes.iter().all(|other| other.id >= self.node.id)
+    }
+
+    /// What the other nodes say of themselves; those that do not answer are left out.
+    async fn probe_all(&self) -> BTreeMap<u32, ProbeReply> {
+        let others = self.config.nodes.iter().filter(|other| other.id != self.node.id);
+        let probes = others.map(|other| async move {
+            let asked = async {
+                let mut client = self.links.client(NodeId(other.id)).await.ok()?;
+                client.probe(ProbeRequest { node: self.node.id }).await.ok()
+            };
+            let reply = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?.into_inner();
+            let ours = reply.node == other.id && reply.cluster_name == self.config.cluster.name;
+            ours.then_some((other.id, reply))
+        });
+        futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    fn record(&self, incarnation: u32, boot_nonce: Bytes) -> NodeRecord {
+        record_of(self.node, incarnation, boot_nonce, self.version)
+    }
+
+    /// Asks the ranch to take this node in. `false` when it could not be asked yet.
+    async fn join(&self, identity: &mut Identity) -> Result<bool, NodeError> {
+        let node = self.record(0, identity.boot_nonce.clone());
+        let what = meta_command::What::Join(JoinNode { node: Some(node) });
+        let request_id = RequestId::random();
+        for other in self.config.nodes.iter().filter(|other| other.id != self.node.id) {
+            let asked = propose_at(self.links, NodeId(other.id), request_id, what.clone()).await;
+            let Ok(result) = asked else { continue };
+            match MetaStatus::try_from(result.status) {
+                Ok(MetaStatus::MetaOk) => {
+                    let Some(record::What::Node(node)) = result.record.and_then(|r| r.what) else {
+                        continue;
+                    };
+                    identity.incarnation = node.incarnation;
+                    return Ok(true);
+                }
+                Ok(MetaStatus::MetaNotBootstrapped) => {}
+                _ => return Err(NodeError::Refused { reason: result.reason }),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Founds the ranch: this node is the meta group's first member, and writes down who the
+    /// nodes are and where the shards go. Ends when the directory shows it; may be repeated.
+    pub(crate) async fn found(
+        &self,
+        replicas: &Replicas,
+        identity: &Identity,
+        admin_key: &Secret,
+    ) -> Result<(), NodeError> {
+        let Some(meta) = replicas.meta() else { return Ok(()) };
+        let me = ReplicaId::new(NodeId(identity.node), identity.incarnation);
+        let founded = || replicas.shared.feed.directory().read().cluster.is_some();
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|source| NodeError::Randomness { source })?;
+        while !founded() {
+            let probes = self.probe_all().await;
+            if probes.len() + 1 == self.config.nodes.len() {
+                meta.core().initialize(&[me]).await?;
+                let bootstrap = self.bootstrap(identity, &probes, salt, admin_key);
+                let request_id = RequestId::random().0.to_vec().into();
+                let what = Some(meta_command::What::Bootstrap(bootstrap));
+                // Refused while there is no leader, and when it was done before.
+                let _ = meta.propose(MetaCommand { request_id, what }).await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn bootstrap(
+        &self,
+        identity: &Identity,
+        probes: &BTreeMap<u32, ProbeReply>,
+        salt: [u8; 32],
+        admin_key: &Secret,
+    ) -> Bootstrap {
+        let cluster = ClusterRecord {
+            cluster_id: identity.cluster_id.clone(),
+            name: self.config.cluster.name.clone(),
+            key_salt: Bytes::copy_from_slice(&salt),
+            version: CLUSTER_VERSION,
+        };
+        let nodes = self.config.nodes.iter().map(|node| {
+            let nonce = match probes.get(&node.id) {
+                Some(probe) => probe.boot_nonce.clone(),
+                None => identity.boot_nonce.clone(),
+            };
+            record_of(node, 1, nonce, self.version)
+        });
+        let zones: Vec<(NodeId, &str)> =
+            self.config.nodes.iter().map(|node| (NodeId(node.id), node.zone.as_str())).collect();
+        let copies = self.config.cluster.replicas as usize;
+        let placed = place_replicas(&zones, self.config.cluster.shards, copies);
+        let shards = (1..).zip(placed).map(|(id, nodes)| ShardRecord {
+            id,
+            replicas: nodes.into_iter().map(|node| ReplicaId::new(node, 1).0).collect(),
+            initialized: false,
+        });
+        let hash = KeyHash::of(&salt, admin_key.expose());
+        let key = admin_key_record(Bytes::copy_from_slice(&hash.0), "first".to_owned());
+        Bootstrap {
+            cluster: Some(cluster),
+            nodes: nodes.collect(),
+            shards: shards.collect(),
+            keys: vec![key],
+        }
+    }
+}
+
+fn record_of(node: &NodeConfig, incarnation: u32, boot_nonce: Bytes, version: &str) -> NodeRecord {
+    NodeRecord {
+        id: node.id,
+        name: node.name.clone(),
+        addr: node.addr.clone(),
+        zone: node.zone.clone(),
+        incarnation,
+        boot_nonce,
+        version: version.to_owned(),
+    }
+}
+
+/// Proposes a meta command at one node.
+async fn propose_at(
+    links: &Links,
+    node: NodeId,
+    request_id: RequestId,
+    what: meta_command::What,
+) -> Result<MetaResult, ShardError> {
+    let unavailable = || ShardError::Unavailable { detail: "no link".into() };
+    let link = links.get(node, Lane::Data).ok_or_else(unavailable)?;
+    let request_id = request_id.0.to_vec().into();
+    let body = request::Body::Meta(MetaCommand { request_id, what: Some(what) });
+    let request = Request { group: GroupId::META.0, body: Some(body), ..Request::default() };
+    let reply = link.call(request, Instant::now() + PROPOSE_LIMIT).await?;
+    match reply.body {
+        Some(reply::Body::Meta(result)) => Ok(result),
+        _ => Err(ShardError::Invalid { detail: "not a meta result".into() }),
+    }
+}

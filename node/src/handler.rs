@@ -1,0 +1,163 @@
+//! One request, from a link or from a router in this process, to one reply.
+//!
+//! Received fields are never trusted: a message without its parts, for another replica or for a
+//! tenant that lives elsewhere is refused, and nothing is done.
+
+use openraft::raft::{TransferLeaderRequest, VoteRequest};
+use ranch_proto::schema::{
+    self as wire, AppendReply, Command, MetaCommand, ReadRequest, Reply, Request, append_reply,
+    reply, request,
+};
+use ranch_proto::{GroupId, ReplicaId, ShardError};
+use ranch_raft::GroupCore;
+use ranch_raft::convert::{
+    entry_from_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
+};
+use ranch_raft::types::{TypeConfig, Vote};
+
+use crate::replicas::{AppendRequest, Replicas};
+
+type Handled = Result<reply::Body, ShardError>;
+
+impl Replicas {
+    /// Carries out a request. A refusal is a reply, too.
+    pub(crate) async fn handle(&self, request: Request) -> Reply {
+        let body = self.answer(request).await;
+        let body = body.unwrap_or_else(|error| reply::Body::Refusal(error.into()));
+        Reply { body: Some(body) }
+    }
+
+    async fn answer(&self, request: Request) -> Handled {
+        let group = GroupId(request.group);
+        match request.body.ok_or_else(|| invalid("an empty request"))? {
+            request::Body::Ping(_) => Ok(reply::Body::Pong(true)),
+            request::Body::Command(command) => self.command(group, command).await,
+            request::Body::Read(read) => self.read(group, read).await,
+            request::Body::Meta(command) => self.meta_command(command).await,
+            request::Body::Append(append) => {
+                self.append(group, ReplicaId(request.target), append).await
+            }
+            request::Body::Vote(vote) => self.vote(group, ReplicaId(request.target), vote).await,
+            request::Body::Transfer(transfer) => {
+                self.transfer(group, ReplicaId(request.target), transfer).await
+            }
+        }
+    }
+
+    async fn command(&self, group: GroupId, mut command: Command) -> Handled {
+        let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
+        command.quota_bytes = self.admit(group, &command.tenant)?;
+        shard.propose(command).await.map(reply::Body::Command)
+    }
+
+    async fn read(&self, group: GroupId, read: ReadRequest) -> Handled {
+        let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
+        self.admit(group, &read.tenant)?;
+        shard.read(read).await.map(reply::Body::Read)
+    }
+
+    /// Checks that a tenant lives in this shard, and gives the quota in force for it.
+    fn admit(&self, group: GroupId, tenant: &str) -> Result<Option<u64>, ShardError> {
+        let directory = self.shared.feed.directory().read();
+        let Some(record) = directory.tenants.get(tenant) else {
+            // The router may have heard of it before this node did.
+            let detail = "the tenant is not known here yet".into();
+            return Err(ShardError::Unavailable { detail });
+        };
+        if record.shard != group.0 {
+            return Err(invalid("the tenant does not live in this shard"));
+        }
+        Ok(record.quota_bytes)
+    }
+
+    async fn meta_command(&self, command: MetaCommand) -> Handled {
+        let meta = self.meta().ok_or(ShardError::NoReplica)?;
+        meta.propose(command).await.map(reply::Body::Meta)
+    }
+
+    /// The replica a Raft message is for.
+    fn target(&self, group: GroupId, target: ReplicaId) -> Result<GroupCore, ShardError> {
+        let core = self.core(group).ok_or(ShardError::NoReplica)?;
+        if core.replica() == target { Ok(core) } else { Err(ShardError::NoReplica) }
+    }
+
+    async fn append(
+        &self,
+        group: GroupId,
+        target: ReplicaId,
+        append: wire::AppendRequest,
+    ) -> Handled {
+        use openraft::raft::AppendEntriesResponse as Response;
+
+        let core = self.target(group, target)?;
+        let result = core.raft().append_entries(append_from_wire(append)?).await;
+        let what = match result.map_err(stopped)? {
+            Response::Success => append_reply::What::Success(true),
+            Response::PartialSuccess(Some(id)) => append_reply::What::Partial(log_id_to_wire(&id)),
+            // Not even the first entry was taken: as if what precedes it were missing.
+            Response::PartialSuccess(None) | Response::Conflict => {
+                append_reply::What::Conflict(true)
+            }
+            Response::HigherVote(vote) => append_reply::What::HigherVote(vote_to_wire(&vote)),
+        };
+        Ok(reply::Body::Append(AppendReply { what: Some(what) }))
+    }
+
+    async fn vote(&self, group: GroupId, target: ReplicaId, vote: wire::VoteRequest) -> Handled {
+        let core = self.target(group, target)?;
+        let request = VoteRequest::<TypeConfig> {
+            vote: required_vote(vote.vote.as_ref())?,
+            last_log_id: vote.last.as_ref().map(log_id_from_wire),
+            leadership_transfer: vote.leadership_transfer,
+        };
+        let result = if vote.pre_vote {
+            core.raft().pre_vote(request).await
+        } else {
+            core.raft().vote(request).await
+        };
+        let response = result.map_err(stopped)?;
+        Ok(reply::Body::Vote(wire::VoteReply {
+            vote: Some(vote_to_wire(&response.vote)),
+            granted: response.vote_granted,
+            last: response.last_log_id.as_ref().map(log_id_to_wire),
+        }))
+    }
+
+    async fn transfer(
+        &self,
+        group: GroupId,
+        target: ReplicaId,
+        transfer: wire::TransferRequest,
+    ) -> Handled {
+        let core = self.target(group, target)?;
+        let from = required_vote(transfer.from.as_ref())?;
+        let last = transfer.last.as_ref().map(log_id_from_wire);
+        let request = TransferLeaderRequest::<TypeConfig>::new(from, transfer.to, last);
+        let result = core.raft().handle_transfer_leader(request).await.map_err(stopped)?;
+        let refused = result.err().map(|error| error.to_string()).unwrap_or_default();
+        Ok(reply::Body::Transfer(wire::TransferReply { refused }))
+    }
+}
+
+fn append_from_wire(append: wire::AppendRequest) -> Result<AppendRequest, ShardError> {
+    let entries = append.entries.into_iter().map(entry_from_wire);
+    let entries = entries.collect::<Result<Vec<_>, _>>();
+    Ok(AppendRequest {
+        vote: required_vote(append.vote.as_ref())?,
+        prev_log_id: append.prev.as_ref().map(log_id_from_wire),
+        entries: entries.map_err(|error| invalid(&error.to_string()))?,
+        leader_commit: append.commit.as_ref().map(log_id_from_wire),
+    })
+}
+
+fn required_vote(vote: Option<&wire::Vote>) -> Result<Vote, ShardError> {
+    vote.map(vote_from_wire).ok_or_else(|| invalid("a message without its vote"))
+}
+
+fn stopped(error: impl std::fmt::Display) -> ShardError {
+    ShardError::Unavailable { detail: format!("the replica has stopped: {error}") }
+}
+
+fn invalid(detail: &str) -> ShardError {
+    ShardError::Invalid { detail: detail.to_owned() }
+}

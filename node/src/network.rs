@@ -1,0 +1,283 @@
+//! openraft's way to other replicas: its messages as requests on our links.
+//!
+//! What must hold: appends to one replica are queued in the order openraft gives them and their
+//! results returned in that order; a broken transport is an error, never an answer, least of all
+//! a granted pre-vote.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt as _};
+use openraft::alias::SnapshotOf;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use ranch_proto::link::{Lane, Link, Links};
+use ranch_proto::schema::{self as wire, Reply, Request, append_reply, reply, request};
+use ranch_proto::{GroupId, ReplicaId, ShardError};
+use ranch_raft::convert::{
+    entry_to_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
+};
+use ranch_raft::state::SnapshotHandle;
+use ranch_raft::types::{LogId, TypeConfig, Vote};
+
+use crate::snapshot::SnapshotSender;
+
+type BoxFuture<'s, T> = Pin<Box<dyn Future<Output = T> + Send + 's>>;
+type BoxStream<'s, T> = Pin<Box<dyn Stream<Item = T> + Send + 's>>;
+
+/// Appends under way to one replica.
+const PIPELINE: usize = 64;
+/// A follower that leaves an append unanswered for so long is asked anew. Longer than a slow
+/// fsync, shorter than an operator's patience.
+const APPEND_LIMIT: Duration = Duration::from_secs(5);
+
+/// Makes connections for one group.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) links: Arc<Links>,
+    pub(crate) snapshots: Arc<SnapshotSender>,
+    pub(crate) group: GroupId,
+    pub(crate) from: ReplicaId,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
+        Peer { network: self.clone(), target: ReplicaId(target) }
+    }
+}
+
+/// The way to one replica of the group.
+pub(crate) struct Peer {
+    network: Network,
+    target: ReplicaId,
+}
+
+impl Peer {
+    fn request(&self, body: request::Body) -> Request {
+        Request {
+            group: self.network.group.0,
+            target: self.target.0,
+            from: self.network.from.0,
+            deadline_ms: 0,
+            body: Some(body),
+        }
+    }
+
+    fn link(&self, lane: Lane) -> Result<Arc<Link>, RPCError<TypeConfig>> {
+        let link = self.network.links.get(self.target.node(), lane);
+        link.ok_or_else(|| unreachable(&"the node's address is not known"))
+    }
+
+    async fn call(
+        &self,
+        body: request::Body,
+        option: &RPCOption,
+    ) -> Result<Reply, RPCError<TypeConfig>> {
+        let deadline = Instant::now() + option.soft_ttl();
+        let request = self.request(body);
+        self.link(Lane::Control)?.call(request, deadline).await.map_err(|e| rpc_error(&e))
+    }
+
+    async fn vote_call(
+        &self,
+        rpc: VoteRequest<TypeConfig>,
+        pre_vote: bool,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = wire::VoteRequest {
+            vote: Some(vote_to_wire(&rpc.vote)),
+            last: rpc.last_log_id.as_ref().map(log_id_to_wire),
+            leadership_transfer: rpc.leadership_transfer,
+            pre_vote,
+        };
+        match self.call(request::Body::Vote(message), option).await?.body {
+            Some(reply::Body::Vote(wire::VoteReply { vote: Some(vote), granted, last })) => {
+                let last = last.as_ref().map(log_id_from_wire);
+                Ok(VoteResponse::new(vote_from_wire(&vote), last, granted))
+            }
+            _ => Err(unexpected("a vote")),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = SnapshotHandle;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let reply = self.call(request::Body::Append(append_to_wire(&rpc)), &option).await?;
+        append_from_wire(reply)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<
+            BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>,
+            RPCError<TypeConfig>,
+        >,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let link = self.link(Lane::Data)?;
+            let peer = &*self;
+            // Queued when taken from the input, so their order is openraft's.
+            let sent = input.map(move |rpc| peer.send_append(&link, &rpc));
+            let results = sent.buffered(PIPELINE);
+            let until_broken = results.scan(false, |ended, result| {
+                let goes_on = !*ended;
+                *ended = !matches!(result, Ok(Ok(_)));
+                std::future::ready(goes_on.then_some(result))
+            });
+            Ok(Box::pin(until_broken) as BoxStream<'s, _>)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.vote_call(rpc, false, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.vote_call(rpc, true, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        _snapshot: SnapshotOf<TypeConfig, SnapshotHandle>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        // What is sent is the state as it is now, with the log id that belongs to it, rather
+        // than the older point openraft knows of.
+        let (group, from) = (self.network.group, self.network.from);
+        let sent = self.network.snapshots.send(group, from, self.target, vote);
+        tokio::select! {
+            sent = sent => sent
+                .map(SnapshotResponse::new)
+                .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error))),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = wire::TransferRequest {
+            from: Some(vote_to_wire(req.from_leader())),
+            to: *req.to_node_id(),
+            last: req.last_log_id().map(log_id_to_wire),
+        };
+        match self.call(request::Body::Transfer(message), &option).await?.body {
+            Some(reply::Body::Transfer(done)) if done.refused.is_empty() => Ok(Ok(())),
+            Some(reply::Body::Transfer(done)) => Err(unreachable(&done.refused)),
+            _ => Err(unexpected("a transfer of leadership")),
+        }
+    }
+}
+
+type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
+
+impl Peer {
+    /// Queues one append now; the future is its result.
+    fn send_append(
+        &self,
+        link: &Link,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+    ) -> impl Future<Output = Appended> + use<> {
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let sent = link.send(self.request(request::Body::Append(append_to_wire(rpc))));
+        async move {
+            let sent = sent.map_err(|error| rpc_error(&error))?;
+            let reply = tokio::time::timeout(APPEND_LIMIT, sent)
+                .await
+                .map_err(|_| network("an append was not answered in time"))?
+                .map_err(|error| rpc_error(&error))?;
+            stream_result(reply, prev, last)
+        }
+    }
+}
+
+fn append_to_wire(rpc: &AppendEntriesRequest<TypeConfig>) -> wire::AppendRequest {
+    wire::AppendRequest {
+        vote: Some(vote_to_wire(&rpc.vote)),
+        prev: rpc.prev_log_id.as_ref().map(log_id_to_wire),
+        entries: rpc.entries.iter().map(entry_to_wire).collect(),
+        commit: rpc.leader_commit.as_ref().map(log_id_to_wire),
+    }
+}
+
+fn append_from_wire(
+    reply: Reply,
+) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+    let Some(reply::Body::Append(append)) = reply.body else { return Err(unexpected("an append")) };
+    match append.what {
+        Some(append_reply::What::Success(_)) => Ok(AppendEntriesResponse::Success),
+        Some(append_reply::What::Partial(id)) => {
+            Ok(AppendEntriesResponse::PartialSuccess(Some(log_id_from_wire(&id))))
+        }
+        Some(append_reply::What::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+        Some(append_reply::What::HigherVote(vote)) => {
+            Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote)))
+        }
+        None => Err(unexpected("an append")),
+    }
+}
+
+/// An append's reply as openraft's stream wants it.
+fn stream_result(reply: Reply, prev: Option<LogId>, last: Option<LogId>) -> Appended {
+    let response = append_from_wire(reply)?;
+    if matches!(response, AppendEntriesResponse::Conflict) && prev.is_none() {
+        // Nothing precedes the first entry, so nothing can conflict with it.
+        return Err(unexpected("an append from the beginning"));
+    }
+    Ok(response.into_stream_result(prev, last))
+}
+
+/// What a transport failure or a refusal means to openraft: not connected is worth a back-off,
+/// anything else is tried again soon.
+fn rpc_error(error: &ShardError) -> RPCError<TypeConfig> {
+    match error {
+        ShardError::Unavailable { .. } | ShardError::NoReplica => unreachable(error),
+        error => network(&error.to_string()),
+    }
+}
+
+fn unreachable(why: &impl ToString) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string(why.to_string()))
+}
+
+fn network(why: &str) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::from_string(why))
+}
+
+fn unexpected(what: &str) -> RPCError<TypeConfig> {
+    network(&format!("an answer that does not belong to {what}"))
+}

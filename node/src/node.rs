@@ -1,0 +1,301 @@
+//! A node from start to stop. Both are linear, and the stop takes the reverse order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use ranch_proto::api_key::Secret;
+use ranch_proto::config::{Config, NodeConfig};
+use ranch_proto::directory::SharedDirectory;
+use ranch_proto::link::{LinkOptions, Links, MESSAGE_MAX};
+use ranch_proto::schema::ranch_server::RanchServer;
+use ranch_proto::{GroupId, NodeId, ReplicaId};
+use ranch_raft::group::{self, Timers};
+use ranch_raft::log::{LogOptions, LogStore};
+use ranch_raft::state::{MetaFeed, StateOptions, StateStore};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tonic::transport::server::TcpIncoming;
+
+use crate::bootstrap::{Entrance, Place};
+use crate::error::NodeError;
+use crate::identity::Identity;
+use crate::local::LocalShards;
+use crate::placement::Placement;
+use crate::replicas::{Replicas, Shared};
+use crate::routes::RouteBoard;
+use crate::service::Service;
+use crate::snapshot::SnapshotSender;
+use crate::tickers::{self, FlushOptions};
+
+/// Longest wait for one step of an orderly stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The whole `ranch.toml`.
+    pub config: Arc<Config>,
+    /// This node's entry in it.
+    pub node: NodeConfig,
+    /// Admits to the admin API; the first start writes it into the ranch, later ones add it.
+    pub admin_key: Secret,
+    /// Version of the binary.
+    pub version: String,
+}
+
+/// A running node.
+pub struct Node {
+    replicas: Arc<Replicas>,
+    faults: mpsc::UnboundedReceiver<NodeError>,
+    life: tokio::task::JoinHandle<()>,
+    server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    stop_server: oneshot::Sender<()>,
+}
+
+impl Node {
+    /// Opens the data directory and begins to listen; everything else, waiting for the other
+    /// nodes included, goes on in the background.
+    ///
+    /// # Errors
+    /// When the address is taken, or the data directory is in use, damaged or another node's.
+    pub async fn start(options: NodeOptions) -> Result<Self, NodeError> {
+        let addr = &options.node.addr;
+        let listening = TcpListener::bind(addr).await;
+        let listener =
+            listening.map_err(|source| NodeError::Listen { addr: addr.clone(), source })?;
+        let identity = Identity::open(&options.node.data_dir, options.node.id)?;
+        let (report, faults) = mpsc::unbounded_channel();
+        let shared = open(&options, &identity, report.clone()).await?;
+        let replicas = Arc::new(Replicas::new(shared));
+        let identity = Arc::new(RwLock::new(identity));
+        let (stop_server, stopping) = oneshot::channel::<()>();
+        let service = RanchServer::new(Service {
+            replicas: Arc::clone(&replicas),
+            identity: Arc::clone(&identity),
+            cluster_name: options.config.cluster.name.clone(),
+        });
+        let service =
+            service.max_decoding_message_size(MESSAGE_MAX).max_encoding_message_size(MESSAGE_MAX);
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .initial_stream_window_size(MESSAGE_MAX as u32)
+            .initial_connection_window_size(MESSAGE_MAX as u32)
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                async {
+                    // Dropping the sender stops the server, too.
+                    let _ = stopping.await;
+                },
+            );
+        let server = tokio::spawn(server);
+        let life = Life { options, replicas: Arc::clone(&replicas), identity };
+        let life = tokio::spawn(async move {
+            if let Err(error) = life.run().await {
+                // Nobody listens once the node itself is stopping.
+                let _ = report.send(error);
+            }
+        });
+        Ok(Self { replicas, faults, life, server, stop_server })
+    }
+
+    /// The ranch as a router embedded in this node sees it.
+    #[must_use]
+    pub fn shards(&self) -> Arc<LocalShards> {
+        Arc::new(LocalShards::new(Arc::clone(&self.replicas)))
+    }
+
+    /// Waits for a fault that the node must not outlive.
+    pub async fn fault(&mut self) -> NodeError {
+        match self.faults.recv().await {
+            Some(fault) => fault,
+            // The node itself holds a sender.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops in order: hands leaderships over, stops the groups, writes everything to disk.
+    pub async fn stop(self) {
+        self.life.abort();
+        hand_over(&self.replicas).await;
+        let cores = self.replicas.cores();
+        futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
+        let store = Arc::clone(&self.replicas.shared.store);
+        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("the state was not flushed; it will be rebuilt from the log");
+        }
+        self.replicas.shared.log.close().await;
+        drop(self.stop_server);
+        let mut server = self.server;
+        if tokio::time::timeout(Duration::from_secs(1), &mut server).await.is_err() {
+            // Links stay open as long as the peers like; they have nothing left to get.
+            server.abort();
+        }
+    }
+}
+
+/// Gives every leadership to a replica that holds everything, and waits briefly for it to take
+/// over, so that clients are spared an election.
+async fn hand_over(replicas: &Replicas) {
+    for core in replicas.cores().into_iter().filter(|core| core.is_leader()) {
+        let me = core.replica().0;
+        let voters: Vec<u64> = core.status().voters;
+        for to in voters.into_iter().filter(|id| *id != me) {
+            if core.transfer_leader(ReplicaId(to)).await {
+                break;
+            }
+        }
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    while tokio::time::Instant::now() < deadline
+        && replicas.cores().iter().any(|core| core.is_leader() && core.status().voters.len() > 1)
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Opens the stores and makes what all replicas share.
+async fn open(
+    options: &NodeOptions,
+    identity: &Identity,
+    faults: mpsc::UnboundedSender<NodeError>,
+) -> Result<Shared, NodeError> {
+    let config = &options.config;
+    let dir = options.node.data_dir.clone();
+    let state_options = StateOptions {
+        block_cache_bytes: mib(config.storage.block_cache_mb) as usize,
+        write_buffer_bytes: mib(config.storage.write_buffer_mb) as usize / 2,
+        ..StateOptions::default()
+    };
+    let opening = tokio::task::spawn_blocking(move || {
+        let log = LogStore::open(&dir.join("log"), LogOptions::default())?;
+        let store = StateStore::open(dir.join("state"), state_options)?;
+        Ok::<_, NodeError>((log, store))
+    });
+    let (log, store) = opening.await.map_err(|error| NodeError::ReplicaStopped {
+        group: GroupId::META,
+        detail: error.to_string(),
+    })??;
+    let links = Arc::new(Links::new(LinkOptions {
+        node: options.node.id,
+        version: options.version.clone(),
+        cluster_id: Arc::new(RwLock::new(identity.cluster_id.clone())),
+    }));
+    for other in config.nodes.iter().filter(|other| other.id != options.node.id) {
+        links.set_peer(NodeId(other.id), &other.addr);
+    }
+    let timers = Timers {
+        heartbeat_ms: config.cluster.heartbeat_ms,
+        election_min_ms: config.cluster.election_min_ms,
+        election_max_ms: config.cluster.election_max_ms,
+    };
+    let raft = group::config(timers, config.storage.log_keep_entries);
+    let raft = raft.map_err(|error| NodeError::Timers { detail: error.to_string() })?;
+    let rate = mib(config.storage.snapshot_rate_mb_s);
+    let snapshots = Arc::new(SnapshotSender::new(Arc::clone(&links), Arc::clone(&store), rate));
+    Ok(Shared {
+        node: NodeId(options.node.id),
+        version: options.version.clone(),
+        log,
+        store,
+        links,
+        snapshots,
+        feed: MetaFeed::new(SharedDirectory::default()),
+        board: RouteBoard::new(),
+        config: raft,
+        queue: config.limits.max_queue as usize,
+        faults,
+    })
+}
+
+fn mib(count: u64) -> u64 {
+    count << 20
+}
+
+/// What a node does in the background from its start on.
+struct Life {
+    options: NodeOptions,
+    replicas: Arc<Replicas>,
+    identity: Arc<RwLock<Identity>>,
+}
+
+impl Life {
+    async fn run(self) -> Result<(), NodeError> {
+        let config = Arc::clone(&self.options.config);
+        let entrance = Entrance {
+            config: &config,
+            node: &self.options.node,
+            version: &self.options.version,
+            links: &self.replicas.shared.links,
+        };
+        let mut identity = self.identity.read().clone();
+        if identity.settled && self.replicas.shared.log.groups_with_data().is_empty() {
+            return Err(NodeError::LogLost { dir: self.options.node.data_dir.clone() });
+        }
+        let place = entrance.find_place(&mut identity).await?;
+        self.adopt(&identity)?;
+        let me = ReplicaId::new(NodeId(identity.node), identity.incarnation);
+        self.open_replicas(me).await?;
+        let replicas = &self.replicas;
+        let mut tasks = JoinSet::new();
+        let heartbeat = Duration::from_millis(config.cluster.heartbeat_ms);
+        tasks.spawn(tickers::heartbeats(Arc::clone(replicas), heartbeat));
+        let flush = FlushOptions {
+            every: Duration::from_millis(config.storage.flush_interval_ms),
+            log_bytes: mib(config.storage.flush_log_mb),
+        };
+        tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
+        if place == Place::Founder {
+            entrance.found(replicas, &identity, &self.options.admin_key).await?;
+        }
+        self.learn_cluster(identity).await?;
+        let admin_key = Some(self.options.admin_key.clone());
+        tasks.spawn(Placement::new(Arc::clone(replicas), me, admin_key).run());
+        // None of the tasks ends by itself.
+        tasks.join_next().await;
+        Ok(())
+    }
+
+    /// Puts an identity in force: on disk first.
+    fn adopt(&self, identity: &Identity) -> Result<(), NodeError> {
+        identity.save()?;
+        self.replicas.shared.links.options().cluster_id.write().clone_from(&identity.cluster_id);
+        self.identity.write().clone_from(identity);
+        Ok(())
+    }
+
+    /// Waits until the directory says which ranch this is, and remembers it.
+    async fn learn_cluster(&self, mut identity: Identity) -> Result<(), NodeError> {
+        let mut epochs = self.replicas.shared.feed.epochs();
+        loop {
+            let cluster = self.replicas.shared.feed.directory().read().cluster.clone();
+            if let Some(cluster) = cluster {
+                identity.cluster_id = cluster.cluster_id;
+                identity.settled = true;
+                return self.adopt(&identity);
+            }
+            // The feed lives as long as the node.
+            let _ = epochs.changed().await;
+        }
+    }
+
+    /// Opens the replicas this node has data of and lets them run. Replicas with a past first
+    /// wait as long as an election takes: a restarted follower does not know how recently it
+    /// heard its leader, and must not help to depose it.
+    async fn open_replicas(&self, me: ReplicaId) -> Result<(), NodeError> {
+        let groups = self.replicas.shared.log.groups_with_data();
+        let mut cores = vec![self.replicas.open_meta(me).await?];
+        for group in groups.iter().filter(|group| **group != GroupId::META) {
+            cores.push(self.replicas.open_shard(*group, me).await?);
+        }
+        if !groups.is_empty() {
+            let wait = self.options.config.cluster.election_max_ms;
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        cores.iter().for_each(ranch_raft::GroupCore::run);
+        Ok(())
+    }
+}

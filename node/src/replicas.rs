@@ -1,0 +1,169 @@
+//! The replicas of this node and what they share: stores, links, the directory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLock;
+use ranch_proto::link::Links;
+use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::{GroupId, NodeId, ReplicaId};
+use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
+use ranch_raft::log::LogStore;
+use ranch_raft::state::{MetaFeed, StateMachine, StateStore};
+use ranch_raft::{GroupCore, TypeConfig};
+use tokio::sync::mpsc;
+
+use crate::error::NodeError;
+use crate::network::Network;
+use crate::routes::RouteBoard;
+use crate::snapshot::SnapshotSender;
+
+/// What every replica of a node is made from.
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) version: String,
+    pub(crate) log: LogStore,
+    pub(crate) store: Arc<StateStore>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) snapshots: Arc<SnapshotSender>,
+    pub(crate) feed: Arc<MetaFeed>,
+    pub(crate) board: RouteBoard,
+    pub(crate) config: Arc<openraft::Config>,
+    pub(crate) queue: usize,
+    /// Where a replica that stopped by itself is reported; the node then ends.
+    pub(crate) faults: mpsc::UnboundedSender<NodeError>,
+}
+
+/// The running replicas of a node.
+pub(crate) struct Replicas {
+    pub(crate) shared: Shared,
+    started_ms: u64,
+    meta: OnceLock<MetaGroup>,
+    shards: RwLock<BTreeMap<GroupId, ShardGroup>>,
+}
+
+impl Replicas {
+    pub(crate) fn new(shared: Shared) -> Self {
+        let started_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        Self { shared, started_ms, meta: OnceLock::new(), shards: RwLock::default() }
+    }
+
+    /// The replica of the meta group, once there is one.
+    pub(crate) fn meta(&self) -> Option<&MetaGroup> {
+        self.meta.get()
+    }
+
+    /// The replica of a shard, if this node holds one.
+    pub(crate) fn shard(&self, group: GroupId) -> Option<ShardGroup> {
+        self.shards.read().get(&group).cloned()
+    }
+
+    /// All shard replicas.
+    pub(crate) fn shards(&self) -> Vec<ShardGroup> {
+        self.shards.read().values().cloned().collect()
+    }
+
+    /// What a replica of any group has in common with the others.
+    pub(crate) fn core(&self, group: GroupId) -> Option<GroupCore> {
+        if group == GroupId::META {
+            return self.meta().map(|meta| meta.core().clone());
+        }
+        self.shards.read().get(&group).map(|shard| shard.core().clone())
+    }
+
+    /// All replicas, the meta group's first.
+    pub(crate) fn cores(&self) -> Vec<GroupCore> {
+        let meta = self.meta().map(|meta| meta.core().clone());
+        let shards = self.shards.read();
+        meta.into_iter().chain(shards.values().map(|shard| shard.core().clone())).collect()
+    }
+
+    fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {
+        let (config, queue) = (Arc::clone(&self.shared.config), self.shared.queue);
+        GroupOptions { group, replica, config, queue }
+    }
+
+    fn network(&self, group: GroupId, from: ReplicaId) -> Network {
+        let links = Arc::clone(&self.shared.links);
+        let snapshots = Arc::clone(&self.shared.snapshots);
+        Network { links, snapshots, group, from }
+    }
+
+    /// Builds the replica of the meta group. It does not run yet.
+    pub(crate) async fn open_meta(&self, replica: ReplicaId) -> Result<GroupCore, NodeError> {
+        let group = GroupId::META;
+        let (store, feed) = (Arc::clone(&self.shared.store), Arc::clone(&self.shared.feed));
+        let opening = tokio::task::spawn_blocking(move || {
+            StateMachine::meta(&store, Arc::clone(&feed)).map(|machine| (machine, feed))
+        });
+        let machine = opened(group, opening.await)??;
+        let log = self.shared.log.group(group)?;
+        let options = self.options(group, replica);
+        let meta = MetaGroup::build(&options, log, machine, self.network(group, replica)).await?;
+        let core = meta.core().clone();
+        // Opened once, by the node's start.
+        let _ = self.meta.set(meta);
+        self.attend(&core);
+        Ok(core)
+    }
+
+    /// Builds the replica of a shard. It does not run yet.
+    pub(crate) async fn open_shard(
+        &self,
+        group: GroupId,
+        replica: ReplicaId,
+    ) -> Result<GroupCore, NodeError> {
+        let store = Arc::clone(&self.shared.store);
+        let opening = tokio::task::spawn_blocking(move || StateMachine::shard(&store, group));
+        let machine = opened(group, opening.await)??;
+        let log = self.shared.log.group(group)?;
+        let options = self.options(group, replica);
+        let shard = ShardGroup::build(&options, log, machine, self.network(group, replica)).await?;
+        let core = shard.core().clone();
+        self.shards.write().insert(group, shard);
+        self.attend(&core);
+        Ok(core)
+    }
+
+    /// Follows a replica's leader, and ends the node when the replica stops by itself.
+    fn attend(&self, core: &GroupCore) {
+        tokio::spawn(self.shared.board.clone().follow(core.clone()));
+        let (core, faults) = (core.clone(), self.shared.faults.clone());
+        tokio::spawn(async move {
+            let detail = core.stopped().await;
+            // Nobody listens once the node itself is stopping.
+            let _ = faults.send(NodeError::ReplicaStopped { group: core.group(), detail });
+        });
+    }
+
+    /// The node's account of itself.
+    pub(crate) fn status(&self) -> NodeStatusReply {
+        let meta = self.meta().map(|meta| GroupStatus {
+            durable_applied: self.durable(GroupId::META),
+            ..meta.core().status()
+        });
+        let shards = self.shards();
+        let groups = meta.into_iter().chain(shards.iter().map(ShardGroup::status));
+        NodeStatusReply {
+            node: self.shared.node.0,
+            pid: std::process::id(),
+            version: self.shared.version.clone(),
+            started_ms: self.started_ms,
+            groups: groups.collect(),
+        }
+    }
+
+    /// Index up to which a group's state is on disk.
+    pub(crate) fn durable(&self, group: GroupId) -> u64 {
+        self.shared.store.progress(group).map_or(0, |progress| progress.durable_applied())
+    }
+}
+
+fn opened<T>(group: GroupId, joined: Result<T, tokio::task::JoinError>) -> Result<T, NodeError> {
+    joined.map_err(|error| NodeError::ReplicaStopped { group, detail: error.to_string() })
+}
+
+/// openraft's append, named once for the services.
+pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;

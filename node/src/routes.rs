@@ -1,0 +1,64 @@
+//! Who leads what, as this node's replicas see it, and a bell that rings when it changes.
+
+use std::sync::Arc;
+
+use openraft::async_runtime::WatchReceiver as _;
+use ranch_proto::schema::Route;
+use ranch_proto::shards::Routes;
+use ranch_proto::{GroupId, NodeId, ReplicaId};
+use ranch_raft::GroupCore;
+use tokio::sync::watch;
+
+/// The routes of a node and of everyone who follows it.
+#[derive(Clone)]
+pub(crate) struct RouteBoard {
+    routes: Arc<Routes>,
+    changes: watch::Sender<u64>,
+    known: Arc<parking_lot::Mutex<std::collections::BTreeMap<GroupId, Route>>>,
+}
+
+impl RouteBoard {
+    pub(crate) fn new() -> Self {
+        let changes = watch::Sender::new(0);
+        Self { routes: Arc::default(), changes, known: Arc::default() }
+    }
+
+    /// What an embedded router asks.
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    /// Rings when a route of [`RouteBoard::all`] has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Every route this node has seen itself.
+    pub(crate) fn all(&self) -> Vec<Route> {
+        self.known.lock().values().cloned().collect()
+    }
+
+    /// Follows a replica's view of its leader until the replica has stopped.
+    pub(crate) async fn follow(self, core: GroupCore) {
+        let mut metrics = core.raft().server_metrics();
+        loop {
+            let (term, leader) = {
+                let metrics = metrics.borrow_watched();
+                (metrics.vote.leader_id.term, metrics.current_leader)
+            };
+            self.note(core.group(), term, leader.map(|id| ReplicaId(id).node()));
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, group: GroupId, term: u64, leader: Option<NodeId>) {
+        self.routes.learn(group, term, leader);
+        let route = Route { group: group.0, term, leader: leader.map_or(0, |node| node.0) };
+        let before = self.known.lock().insert(group, route.clone());
+        if before.as_ref() != Some(&route) {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
+//! receiving one. At most two are sent at a time, at a bounded rate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::alias::SnapshotOf;
+use ranch_proto::link::Links;
+use ranch_proto::schema::{SnapshotHead, SnapshotPart, SnapshotReply, snapshot_part::What};
+use ranch_proto::{GroupId, ReplicaId, ShardError};
+use ranch_raft::convert::{
+    snapshot_meta_from_wire, snapshot_meta_to_wire, vote_from_wire, vote_to_wire,
+};
+use ranch_raft::group::GroupCore;
+use ranch_raft::state::{
+    SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage, StateError, StateStore,
+};
+use ranch_raft::types::{SnapshotMeta, TypeConfig, Vote};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// Version of the parts of a snapshot.
+const VERSION: u32 = 1;
+/// Snapshots sent at a time.
+const AT_ONCE: usize = 2;
+/// A receiver that takes no part for so long is given up.
+const PART_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why a snapshot could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// Our state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The receiver cannot be reached.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// Another leader has taken over; its entries must not go out under our vote.
+    #[error("this node no longer leads the group")]
+    Superseded,
+    /// The receiver refused, or the stream broke.
+    #[error("the receiver did not take the snapshot: {status}")]
+    Receiver {
+        /// In gRPC's words.
+        status: Box<Status>,
+    },
+}
+
+/// Sends snapshots for all groups of a node.
+pub(crate) struct SnapshotSender {
+    links: Arc<Links>,
+    store: Arc<StateStore>,
+    slots: Semaphore,
+    bytes_per_s: u64,
+}
+
+impl SnapshotSender {
+    /// A sender of the states in `store`, at most `bytes_per_s` each.
+    pub(crate) fn new(links: Arc<Links>, store: Arc<StateStore>, bytes_per_s: u64) -> Self {
+        Self { links, store, slots: Semaphore::new(AT_ONCE), bytes_per_s: bytes_per_s.max(1) }
+    }
+
+    /// Sends the group's state as it is now to `target` and waits until it is installed there.
+    /// Returns the receiver's vote.
+    pub(crate) async fn send(
+        &self,
+        group: GroupId,
+        from: ReplicaId,
+        target: ReplicaId,
+        vote: Vote,
+    ) -> Result<Vote, SendError> {
+        // The semaphore is never closed, so waiting cannot fail.
+        let _slot = self.slots.acquire().await.ok();
+        let source = SnapshotSource::open(&self.store, group).await?;
+        let last = source.meta().last_log_id;
+        if last.is_some_and(|id| id.leader_id > vote.leader_id) {
+            return Err(SendError::Superseded);
+        }
+        tracing::info!(%group, %target, last = ?last.map(|id| id.index), "sending a snapshot");
+        let head = SnapshotHead {
+            cluster_id: self.links.options().cluster_id.read().clone(),
+            group: group.0,
+            from: from.0,
+            target: target.0,
+            vote: Some(vote_to_wire(&vote)),
+            meta: Some(snapshot_meta_to_wire(source.meta())),
+            version: VERSION,
+        };
+        let mut client = self.links.client(target.node()).await?;
+        let (parts, outgoing) = mpsc::channel(2);
+        let feeding = self.feed(head, source, parts);
+        let installing = client.install_snapshot(ReceiverStream::new(outgoing));
+        let (fed, installed) = tokio::join!(feeding, installing);
+        let reply = installed
+            .map_err(|status| SendError::Receiver { status: Box::new(status) })?
+            .into_inner();
+        fed?;
+        reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| SendError::Receiver {
+            status: Box::new(Status::internal("a reply without a vote")),
+        })
+    }
+
+    /// Puts the parts on the stream; a receiver that is gone says so in its own reply.
+    async fn feed(
+        &self,
+        head: SnapshotHead,
+        mut source: SnapshotSource,
+        parts: mpsc::Sender<SnapshotPart>,
+    ) -> Result<(), SendError> {
+        let mut part = What::Head(head);
+        loop {
+            let bytes = size(&part);
+            let last = matches!(part, What::End(_));
+            let sent = parts.send_timeout(SnapshotPart { what: Some(part) }, PART_LIMIT).await;
+            if last || sent.is_err() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_micros(bytes * 1_000_000 / self.bytes_per_s)).await;
+            part = match source.next().await? {
+                SnapshotPiece::Chunk(chunk) => What::Chunk(chunk),
+                SnapshotPiece::End(end) => What::End(end),
+            };
+        }
+    }
+}
+
+fn size(part: &What) -> u64 {
+    let What::Chunk(chunk) = part else { return 0 };
+    chunk.keys.iter().chain(&chunk.values).map(|bytes| bytes.len() as u64).sum()
+}
+
+/// The head of an incoming snapshot, checked.
+pub(crate) struct Incoming {
+    pub(crate) head: SnapshotHead,
+    vote: Vote,
+    meta: SnapshotMeta,
+}
+
+impl Incoming {
+    /// Takes the head off the stream.
+    pub(crate) async fn begin(parts: &mut Streaming<SnapshotPart>) -> Result<Self, Status> {
+        let Some(What::Head(head)) = next(parts).await? else {
+            return Err(Status::invalid_argument("a snapshot begins with its head"));
+        };
+        if head.version != VERSION {
+            return Err(Status::failed_precondition(format!(
+                "snapshot version {} is not known here ({VERSION} is); upgrade this node",
+                head.version
+            )));
+        }
+        let vote = head.vote.as_ref().map(vote_from_wire);
+        let vote = vote.ok_or_else(|| Status::invalid_argument("a snapshot without a vote"))?;
+        let meta = head.meta.as_ref().map(snapshot_meta_from_wire);
+        let meta = meta
+            .ok_or_else(|| Status::invalid_argument("a snapshot without its position"))?
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Self { head, vote, meta })
+    }
+
+    /// Receives the rest, checks it, and installs it in the replica.
+    pub(crate) async fn install(
+        self,
+        mut parts: Streaming<SnapshotPart>,
+        store: &Arc<StateStore>,
+        core: &GroupCore,
+    ) -> Result<SnapshotReply, Status> {
+        let group = core.group();
+        let mut stage = SnapshotStage::begin(store, group, self.meta.clone()).map_err(refuse)?;
+        let staged: SnapshotHandle = loop {
+            match next(&mut parts).await? {
+                Some(What::Chunk(chunk)) => {
+                    stage = blocking(move || stage.push(&chunk).map(|()| stage)).await?;
+                }
+                Some(What::End(end)) => break blocking(move || stage.finish(&end)).await?,
+                Some(What::Head(_)) | None => {
+                    return Err(Status::data_loss("the snapshot broke off"));
+                }
+            }
+        };
+        tracing::info!(%group, last = ?self.meta.last_log_id.map(|id| id.index), "installing a snapshot");
+        let snapshot = SnapshotOf::<TypeConfig, _> { meta: self.meta, snapshot: staged };
+        let installed = core.raft().install_full_snapshot(self.vote, snapshot).await;
+        let reply = installed.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
+        Ok(SnapshotReply { vote: Some(vote_to_wire(&reply.vote)) })
+    }
+}
+
+async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<What>, Status> {
+    let part = tokio::time::timeout(PART_LIMIT, parts.message()).await;
+    let part = part.map_err(|_| Status::deadline_exceeded("the sender fell silent"))??;
+    Ok(part.and_then(|part| part.what))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Status::internal(error.to_string()))?.map_err(refuse)
+}
+
+fn refuse(error: StateError) -> Status {
+    Status::data_loss(error.to_string())
+}

@@ -1,0 +1,76 @@
+//! What a node does by the clock: heartbeats of all groups it leads, together, and the flush
+//! that makes applied state durable and lets the log be purged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ranch_proto::GroupId;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::replicas::Replicas;
+
+/// Sends the heartbeats of every group this node leads, all at one moment, so that they share
+/// messages on the links.
+pub(crate) async fn heartbeats(replicas: Arc<Replicas>, every: Duration) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for core in replicas.cores() {
+            if core.is_leader() {
+                // A replica that has stopped is reported by its own watcher.
+                let _ = core.raft().trigger().heartbeat().await;
+            }
+        }
+    }
+}
+
+/// When to flush.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushOptions {
+    /// Longest time between flushes.
+    pub(crate) every: Duration,
+    /// Log bytes written since the last flush that bring on the next.
+    pub(crate) log_bytes: u64,
+}
+
+/// Flushes the state store, then tells each group how far it is durable, so that openraft may
+/// purge the log up to there.
+pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
+    /// How often the amount of log is looked at.
+    const LOOK: Duration = Duration::from_millis(250);
+
+    let mut told: HashMap<GroupId, u64> = HashMap::new();
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = tokio::time::Instant::now();
+    let mut log_bytes = replicas.shared.log.stats().batch_bytes_sum;
+    loop {
+        tick.tick().await;
+        let written = replicas.shared.log.stats().batch_bytes_sum;
+        let due = last.elapsed() >= options.every;
+        if written == log_bytes || !(due || written - log_bytes >= options.log_bytes) {
+            continue;
+        }
+        (last, log_bytes) = (tokio::time::Instant::now(), written);
+        let store = Arc::clone(&replicas.shared.store);
+        let flushed = tokio::task::spawn_blocking(move || store.flush_and_publish()).await;
+        match flushed {
+            Ok(Ok(())) => tell(&replicas, &mut told).await,
+            Ok(Err(error)) => tracing::warn!("cannot flush the state: {error}"),
+            Err(error) => tracing::warn!("the flush did not end: {error}"),
+        }
+    }
+}
+
+/// Triggers a snapshot (a note of where the durable state stands) of each group that has moved.
+async fn tell(replicas: &Replicas, told: &mut HashMap<GroupId, u64>) {
+    for core in replicas.cores() {
+        let durable = replicas.durable(core.group());
+        let known = told.entry(core.group()).or_default();
+        if durable > *known && core.raft().trigger().snapshot().await.is_ok() {
+            *known = durable;
+        }
+    }
+}
