@@ -132,9 +132,7 @@ impl<'a> Target<'a> {
             None => (rest, None),
         };
         let found = match argument {
-            Some(argument) if name == "admin" => {
-                admin::Endpoint::find(argument).map(Self::Admin)
-            }
+            Some(argument) if name == "admin" => admin::Endpoint::find(argument).map(Self::Admin),
             Some(argument) => {
                 rest::Endpoint::find(name).map(|endpoint| Self::Rest(endpoint, argument))
             }
@@ -143,9 +141,7 @@ impl<'a> Target<'a> {
                 .or_else(|| whole::Endpoint::find(name).map(Self::Whole))
                 .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, ""))),
         };
-        found
-            .or_else(|| later::find(rest).map(Self::Later))
-            .unwrap_or(Self::Nothing)
+        found.or_else(|| later::find(rest).map(Self::Later)).unwrap_or(Self::Nothing)
     }
 
     /// Whose keys open it.
@@ -195,7 +191,10 @@ mod tests {
             ("/api/v2/select", Target::Sq(sq::Endpoint::Select)),
             ("/api/v2/delete", Target::Sq(sq::Endpoint::Delete)),
             ("/api/v2/delete/a/b", Target::Rest(rest::Endpoint::Delete, "a/b")),
-            ("/api/v2/read/1.1.1/1.1.1/1.1.1", Target::Rest(rest::Endpoint::Read, "1.1.1/1.1.1/1.1.1")),
+            (
+                "/api/v2/read/1.1.1/1.1.1/1.1.1",
+                Target::Rest(rest::Endpoint::Read, "1.1.1/1.1.1/1.1.1"),
+            ),
             ("/api/v2/list", Target::Rest(rest::Endpoint::List, "")),
             ("/api/v2/list/", Target::Rest(rest::Endpoint::List, "")),
             ("/api/v2/toc", Target::Whole(whole::Endpoint::Toc)),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
@@ -137,9 +137,4 @@ fn hex(id: RequestId) -> HeaderValue {
     }
     // Hex digits are always valid in a header.
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// One header's text, if it is text.
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -3,8 +3,8 @@
 //! shows a path, a key or another tenant.
 
 use bytes::Bytes;
-use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use ranch_proto::coordinate::CoordinateError;
 use ranch_proto::pattern::PatternError;
 use ranch_proto::phext::PhextNameError;
@@ -95,6 +95,9 @@ pub enum ApiError {
         /// Most bytes allowed.
         limit: u64,
     },
+    /// An append after which a scroll would be over its shard's limit.
+    #[error("the scroll would grow larger than a scroll may be; nothing was stored")]
+    ScrollFull,
     /// A phext whose text is over the export limit.
     #[error("the text of this phext is larger than the {limit} bytes an export may have")]
     ExportTooLarge {
@@ -140,6 +143,12 @@ pub enum ApiError {
     /// An API key that is in use.
     #[error("this key is in use; choose another one or let one be made")]
     KeyTaken,
+    /// The meta group found that something exists already, in its own words.
+    #[error("{reason}")]
+    Exists {
+        /// What.
+        reason: String,
+    },
     /// The meta group refused a command, in its own words.
     #[error("{reason}")]
     Refused {
@@ -184,9 +193,7 @@ impl ApiError {
             Self::AdminKeyNeeded => (S::FORBIDDEN, "admin-key-needed", None),
             Self::TenantNeeded => (S::FORBIDDEN, "tenant-needed", Some("tenant")),
             Self::OtherTenant => (S::FORBIDDEN, "other-tenant", Some("tenant")),
-            Self::PhextName(PhextNameError::Traversal) => {
-                (S::FORBIDDEN, "phext-path", Some("p"))
-            }
+            Self::PhextName(PhextNameError::Traversal) => (S::FORBIDDEN, "phext-path", Some("p")),
             Self::PhextName(PhextNameError::Invalid { .. }) => {
                 (S::BAD_REQUEST, "phext-name", Some("p"))
             }
@@ -201,6 +208,7 @@ impl ApiError {
             Self::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", Some("body")),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body-too-large", Some("body")),
             Self::ScrollTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "scroll-too-large", Some("s")),
+            Self::ScrollFull => (S::PAYLOAD_TOO_LARGE, "scroll-full", Some("s")),
             Self::ExportTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "export-too-large", Some("p")),
             Self::NotFound => (S::NOT_FOUND, "not-found", None),
             Self::NoScroll { .. } => (S::NOT_FOUND, "no-scroll", Some("c")),
@@ -212,10 +220,11 @@ impl ApiError {
             }
             Self::TenantTaken { .. } => (S::CONFLICT, "tenant-taken", Some("tenant_id")),
             Self::KeyTaken => (S::CONFLICT, "key-taken", Some("key")),
+            Self::Exists { .. } => (S::CONFLICT, "exists", None),
             Self::Refused { .. } => (S::BAD_REQUEST, "refused", None),
             Self::QuotaExceeded => (S::INSUFFICIENT_STORAGE, "quota-exceeded", None),
             Self::NotBuilt { .. } => (S::NOT_IMPLEMENTED, "not-built", None),
-            Self::Forward(error) => forward_row(error),
+            Self::Forward(error) => forward_row(*error),
             Self::NoRandomness => (S::SERVICE_UNAVAILABLE, "no-randomness", None),
             Self::TooManyConnections => (S::SERVICE_UNAVAILABLE, "overloaded", None),
             Self::Garbled => (S::INTERNAL_SERVER_ERROR, "garbled", None),
@@ -267,7 +276,7 @@ impl ApiError {
     }
 }
 
-fn forward_row(error: &ForwardError) -> Row {
+fn forward_row(error: ForwardError) -> Row {
     use StatusCode as S;
     match error {
         ForwardError::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", None),

@@ -13,7 +13,7 @@ use ranch_proto::Shards;
 use ranch_proto::api_key::Secret;
 
 pub use apply::Summary;
-pub use shapes::{FileError, Fault, parse};
+pub use shapes::{Fault, FileError, parse};
 
 use crate::forward::ForwardError;
 
@@ -24,10 +24,19 @@ pub struct FileTenant {
     pub id: String,
     /// Its keys.
     pub keys: Vec<Secret>,
-    /// Its quota where the file gives one: `Some(None)` is unlimited.
-    pub quota_bytes: Option<Option<u64>>,
+    /// Its quota, where the file gives one.
+    pub quota: Option<Quota>,
     /// Whether it has access, where the file says so.
     pub enabled: Option<bool>,
+}
+
+/// How much a tenant may store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// As much as there is room for.
+    Unlimited,
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// What a file holds.
@@ -98,9 +107,7 @@ pub async fn load_tenants<S: Shards>(
     shards: &Arc<S>,
     path: &Path,
 ) -> Result<Summary, TenantsFileError> {
-    let io = |action| {
-        move |source| TenantsFileError::Io { action, path: path.to_owned(), source }
-    };
+    let io = |action| move |source| TenantsFileError::Io { action, path: path.to_owned(), source };
     let text = match std::fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             make(path).map_err(io("make"))?;

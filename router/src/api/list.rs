@@ -46,13 +46,14 @@ impl Render for Lines {
     fn begin(&mut self, _: &mut Vec<u8>) {}
 
     fn scroll(&mut self, scroll: &Scroll, out: &mut Vec<u8>) -> Result<(), ForwardError> {
-        let mut line = pages::coordinate(scroll)?.to_string();
-        if self.long {
+        let coordinate = pages::coordinate(scroll)?;
+        let line = if self.long {
             let modified = date::rfc3339(scroll.modified_ms);
-            line.push_str(&format!("\t{}\t{}\t{modified}", scroll.length, scroll.revision));
-        }
+            format!("{coordinate}\t{}\t{}\t{modified}\n", scroll.length, scroll.revision)
+        } else {
+            format!("{coordinate}\n")
+        };
         out.extend_from_slice(line.as_bytes());
-        out.push(b'\n');
         Ok(())
     }
 

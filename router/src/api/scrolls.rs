@@ -63,10 +63,9 @@ pub fn is_stale(query: &Query<'_>) -> Result<bool, ApiError> {
     match query.get("consistency") {
         None | Some("linearizable") => Ok(false),
         Some("stale") => Ok(true),
-        Some(_) => Err(ApiError::BadParameter {
-            field: "consistency",
-            expected: "linearizable or stale",
-        }),
+        Some(_) => {
+            Err(ApiError::BadParameter { field: "consistency", expected: "linearizable or stale" })
+        }
     }
 }
 
@@ -102,10 +101,11 @@ pub async fn text<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes
     let limit = options.scroll_max_bytes;
     let mut text = Bytes::new();
     if call.method != http::Method::GET {
-        text = body::read(body, limit, options.body_timeout).await.map_err(|error| match error {
-            ApiError::BodyTooLarge { limit } => ApiError::ScrollTooLarge { limit },
-            other => other,
-        })?;
+        text =
+            body::read(body, limit, options.body_timeout).await.map_err(|error| match error {
+                ApiError::BodyTooLarge { limit } => ApiError::ScrollTooLarge { limit },
+                other => other,
+            })?;
     }
     if text.is_empty() {
         text = Bytes::from(call.query.get("s").unwrap_or_default().to_owned());
@@ -149,7 +149,7 @@ pub async fn change<S: Shards>(
     };
     let result = call.app.forward.command(caller.shard, command).await?;
     let [result] = <[OpResult; 1]>::try_from(result.results).map_err(|_| ApiError::Garbled)?;
-    check(&result, call.app.options.scroll_max_bytes)?;
+    check(&result)?;
     let mut answer = answer::text(sentence(result.bytes));
     let headers = answer.headers_mut();
     headers.insert(REVISION, HeaderValue::from(result.revision));
@@ -161,12 +161,12 @@ pub async fn change<S: Shards>(
 }
 
 /// What became of an op, as an error unless it succeeded.
-fn check(result: &OpResult, scroll_max_bytes: u64) -> Result<(), ApiError> {
+fn check(result: &OpResult) -> Result<(), ApiError> {
     match result.status() {
         OpStatus::OpOk => Ok(()),
         OpStatus::OpPreconditionFailed => Err(ApiError::Changed { found: result.revision }),
         OpStatus::OpQuotaExceeded => Err(ApiError::QuotaExceeded),
-        OpStatus::OpTooLarge => Err(ApiError::ScrollTooLarge { limit: scroll_max_bytes }),
+        OpStatus::OpTooLarge => Err(ApiError::ScrollFull),
         OpStatus::OpKeyReused => Err(ApiError::KeyReused),
         status @ (OpStatus::OpUnspecified | OpStatus::OpAborted | OpStatus::OpInvalid) => {
             tracing::error!(?status, "a shard refused an op the router had checked");
@@ -237,12 +237,12 @@ mod tests {
     fn every_status_of_an_op_has_an_answer() {
         let status = |status: OpStatus| {
             let result = OpResult { status: status.into(), revision: 9, ..OpResult::default() };
-            check(&result, 5)
+            check(&result)
         };
         assert_eq!(status(OpStatus::OpOk), Ok(()));
         assert_eq!(status(OpStatus::OpPreconditionFailed), Err(ApiError::Changed { found: 9 }));
         assert_eq!(status(OpStatus::OpQuotaExceeded), Err(ApiError::QuotaExceeded));
-        assert_eq!(status(OpStatus::OpTooLarge), Err(ApiError::ScrollTooLarge { limit: 5 }));
+        assert_eq!(status(OpStatus::OpTooLarge), Err(ApiError::ScrollFull));
         assert_eq!(status(OpStatus::OpKeyReused), Err(ApiError::KeyReused));
         assert_eq!(status(OpStatus::OpAborted), Err(ApiError::Garbled));
     }

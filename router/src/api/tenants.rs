@@ -54,6 +54,11 @@ struct Added<'a> {
 }
 
 #[derive(Serialize)]
+struct List {
+    tenants: Vec<Listed>,
+}
+
+#[derive(Serialize)]
 struct Listed {
     tenant_id: String,
     status: &'static str,
@@ -174,11 +179,7 @@ fn chosen(key: &str) -> Result<Secret, ApiError> {
     Ok(Secret::new(key))
 }
 
-fn first_key(
-    directory: &Directory,
-    tenant: &str,
-    secret: &Secret,
-) -> Result<KeyRecord, ApiError> {
+fn first_key(directory: &Directory, tenant: &str, secret: &Secret) -> Result<KeyRecord, ApiError> {
     let hash = directory.hash_key(secret.expose()).ok_or(ForwardError::Unavailable)?;
     if directory.has_key(&hash) {
         return Err(ApiError::KeyTaken);
@@ -213,7 +214,7 @@ async fn decide<S: Shards>(
             Some(record::What::Tenant(tenant)) => Ok(tenant),
             _ => Err(ApiError::Garbled),
         },
-        MetaStatus::MetaExists => Err(ApiError::TenantTaken { tenant: id.to_owned() }),
+        MetaStatus::MetaExists => Err(ApiError::Exists { reason: result.reason }),
         MetaStatus::MetaNotFound => Err(ApiError::NoTenant { tenant: id.to_owned() }),
         MetaStatus::MetaInvalid => Err(ApiError::Refused { reason: result.reason }),
         MetaStatus::MetaNotBootstrapped => Err(ForwardError::Unavailable.into()),
@@ -276,10 +277,6 @@ pub fn list<S: Shards>(call: &Call<'_, S>) -> Answer {
         created: date::rfc3339(tenant.created_ms),
         keys: keys.get(&tenant.id).copied().unwrap_or(0),
     });
-    #[derive(Serialize)]
-    struct List {
-        tenants: Vec<Listed>,
-    }
     answer::json(StatusCode::OK, &List { tenants: tenants.collect() })
 }
 

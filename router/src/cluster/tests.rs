@@ -55,7 +55,8 @@ fn answer(node: u32, groups: Vec<GroupStatus>) -> (NodeId, Option<NodeStatusRepl
 fn a_healthy_ranch_is_ok() {
     let follower = |node| vec![group(0, node, "follower", 4), group(1, node, "follower", 4)];
     let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 97)];
-    let answers = Answers::from([answer(1, follower(1)), answer(2, leader), answer(3, follower(3))]);
+    let answers =
+        Answers::from([answer(1, follower(1)), answer(2, leader), answer(3, follower(3))]);
     let cluster = put_together(&directory(), &answers);
     assert_eq!(cluster.status(), "ok", "{:?}", cluster.problems);
     let shard = &cluster.shards[0];

@@ -1,10 +1,10 @@
 //! Leave for browsers to call from other origins (the Fetch standard's CORS protocol).
 
+use http::StatusCode;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, VARY,
 };
-use http::StatusCode;
 
 use crate::http::answer::{self, Answer};
 

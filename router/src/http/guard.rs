@@ -170,7 +170,7 @@ impl Read for Guarded {
         match Pin::new(&mut self.io).poll_read(cx, buffer) {
             Poll::Pending if self.is_overdue(cx) => self.let_go(cx),
             Poll::Pending => Poll::Pending,
-            ready => {
+            ready @ Poll::Ready(_) => {
                 self.received();
                 ready
             }

@@ -14,8 +14,7 @@ pub fn asks_for_json(headers: &HeaderMap) -> bool {
 
 /// Whether JSON would do as well: what `version` goes by.
 pub fn admits_json(headers: &HeaderMap) -> bool {
-    asks_for_json(headers)
-        || any_range(headers, |range| matches!(range, "*/*" | "application/*"))
+    asks_for_json(headers) || any_range(headers, |range| matches!(range, "*/*" | "application/*"))
 }
 
 fn any_range(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> bool {

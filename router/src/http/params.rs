@@ -69,7 +69,7 @@ pub fn path_argument(raw: &str) -> Result<Cow<'_, str>, ApiError> {
 
 fn decode(raw: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let special = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
-    let Some(first) = raw.as_bytes().iter().position(|byte| special(byte)) else {
+    let Some(first) = raw.as_bytes().iter().position(special) else {
         return Some(Cow::Borrowed(raw));
     };
     let mut decoded = Vec::with_capacity(raw.len());

@@ -14,7 +14,7 @@ use ranch_proto::api_key::Secret;
 use ranch_proto::ids::is_tenant_id;
 use serde_json::{Map, Value};
 
-use super::{FileContents, FileTenant};
+use super::{FileContents, FileTenant, Quota};
 use crate::api::tenants::MB;
 
 /// What is wrong with a file, and where.
@@ -153,11 +153,7 @@ impl Reader {
         Ok(())
     }
 
-    fn element(
-        &mut self,
-        element: &Map<String, Value>,
-        at: &str,
-    ) -> Result<FileTenant, FileError> {
+    fn element(&mut self, element: &Map<String, Value>, at: &str) -> Result<FileTenant, FileError> {
         const KNOWN: [&str; 7] =
             ["id", "api_key", "token", "port", "data_dir", "quota_mb", "enabled"];
         for name in element.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
@@ -188,7 +184,7 @@ impl Reader {
         Ok(FileTenant {
             id: id.to_owned(),
             keys: vec![Secret::new(key)],
-            quota_bytes: quota(element, at)?,
+            quota: quota(element, at)?,
             enabled,
         })
     }
@@ -215,7 +211,7 @@ impl Reader {
                 None => self.contents.tenants.push(FileTenant {
                     id: id.to_owned(),
                     keys,
-                    quota_bytes: None,
+                    quota: None,
                     enabled: None,
                 }),
             }
@@ -252,14 +248,14 @@ fn text<'a>(
 }
 
 #[allow(clippy::cast_sign_loss)] // the range is checked first
-fn quota(element: &Map<String, Value>, at: &str) -> Result<Option<Option<u64>>, FileError> {
+fn quota(element: &Map<String, Value>, at: &str) -> Result<Option<Quota>, FileError> {
     let bytes = match element.get("quota_mb") {
         None => return Ok(None),
-        Some(Value::Null) => return Ok(Some(None)),
+        Some(Value::Null) => return Ok(Some(Quota::Unlimited)),
         Some(value) => value.as_f64().map(|mb| (mb * MB).round()),
     };
     match bytes {
-        Some(bytes) if (0.0..9.2e18).contains(&bytes) => Ok(Some(Some(bytes as u64))),
+        Some(bytes) if (0.0..9.2e18).contains(&bytes) => Ok(Some(Quota::Bytes(bytes as u64))),
         _ => Err(error(
             format!("{at}.quota_mb"),
             Fault::Type { expected: "a number of megabytes, 0 or more" },

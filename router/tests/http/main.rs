@@ -1,6 +1,9 @@
 //! The router over real sockets, against shards kept in memory: texts, statuses and headers as the
 //! specification has them, and what happens when shards, clients and keys misbehave.
 
+// Support is part of the tests, but clippy's leave for tests ends at functions marked so.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod admin;

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use client::{Client, Reply};
+pub use client::Client;
 pub use shards::{Fault, MemoryShards};
 
 /// Key of tenant `will`, profile sq.

@@ -114,7 +114,6 @@ struct Writer {
     next: Option<([u32; 9], Bytes)>,
 }
 
-
 impl Writer {
     fn new() -> Self {
         Self { at: [1; 9], next: None }

@@ -21,8 +21,11 @@ fn the_documented_shape() {
     assert_eq!(ids(&contents), ["will", "ann"]);
     let will = &contents.tenants[0];
     assert_eq!(will.keys, [Secret::new("key-will")]);
-    assert_eq!((will.quota_bytes, will.enabled), (Some(Some(1_572_864)), Some(false)));
-    assert_eq!((contents.tenants[1].quota_bytes, contents.tenants[1].enabled), (Some(None), None));
+    assert_eq!((will.quota, will.enabled), (Some(Quota::Bytes(1_572_864)), Some(false)));
+    assert_eq!(
+        (contents.tenants[1].quota, contents.tenants[1].enabled),
+        (Some(Quota::Unlimited), None)
+    );
     assert_eq!(contents.admin_key, Some(Secret::new("key-admin")));
     assert_eq!(contents.warnings.len(), 2, "{:?}", contents.warnings);
 }

@@ -73,9 +73,7 @@ pub fn decide(directory: &mut Directory, command: MetaCommand) -> MetaResult {
         other => panic!("tests do not send {other:?}"),
     };
     match outcome {
-        Err(reason) => {
-            MetaResult { status: MetaStatus::MetaExists.into(), reason, record: None }
-        }
+        Err(reason) => MetaResult { status: MetaStatus::MetaExists.into(), reason, record: None },
         Ok(records) => {
             let record = Some(Record { what: records.first().cloned(), removed: false });
             for what in records {

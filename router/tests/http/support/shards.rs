@@ -10,10 +10,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ranch_proto::directory::SharedDirectory;
 use ranch_proto::schema::{
-    GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, reply, request,
+    GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, read_request, reply, request,
 };
 use ranch_proto::shards::Routes;
-use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError, Shards};
+use ranch_proto::{NodeId, ReplicaId, ShardError, Shards};
 use tokio::sync::watch;
 
 use super::meta;
@@ -59,6 +59,8 @@ pub struct MemoryShards {
     pub calls: Mutex<Vec<Seen>>,
     pub leader: Mutex<Option<u32>>,
     pub down: Mutex<HashSet<u32>>,
+    /// How many more pages of scrolls are given before none are; `None` for all.
+    pub pages_until_silence: Mutex<Option<u32>>,
 }
 
 impl MemoryShards {
@@ -74,6 +76,7 @@ impl MemoryShards {
             calls: Mutex::default(),
             leader: Mutex::new(Some(1)),
             down: Mutex::default(),
+            pages_until_silence: Mutex::default(),
         })
     }
 
@@ -83,6 +86,22 @@ impl MemoryShards {
 
     pub fn take_calls(&self) -> Vec<Seen> {
         std::mem::take(&mut self.calls.lock())
+    }
+
+    /// Whether this is a page that is not to be given.
+    fn is_silenced(&self, body: &request::Body) -> bool {
+        let request::Body::Read(read) = body else { return false };
+        if !matches!(read.what, Some(read_request::What::Scan(_))) {
+            return false;
+        }
+        match &mut *self.pages_until_silence.lock() {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
     }
 
     fn carry_out(&self, node: NodeId, body: request::Body) -> Result<reply::Body, ShardError> {
@@ -125,6 +144,9 @@ impl Shards for MemoryShards {
         };
         self.calls.lock().push(Seen { node: node.0, group: request.group, request_id });
         let detail = || "scripted".to_owned();
+        if self.is_silenced(&body) {
+            return Err(ShardError::Unavailable { detail: detail() });
+        }
         let fault = self.script.lock().pop_front();
         match fault {
             None => {}
@@ -148,11 +170,7 @@ impl Shards for MemoryShards {
         Ok(Reply { body: Some(self.carry_out(node, body)?) })
     }
 
-    async fn node_status(
-        &self,
-        node: NodeId,
-        _: Instant,
-    ) -> Result<NodeStatusReply, ShardError> {
+    async fn node_status(&self, node: NodeId, _: Instant) -> Result<NodeStatusReply, ShardError> {
         if self.down.lock().contains(&node.0) {
             return Err(ShardError::Unavailable { detail: "down".to_owned() });
         }
@@ -190,6 +208,3 @@ impl Shards for MemoryShards {
         self.epoch.subscribe()
     }
 }
-
-/// The shard of tenant `will`.
-pub const WILLS_SHARD: GroupId = GroupId(1);
