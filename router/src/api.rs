@@ -105,6 +105,9 @@ impl Methods {
         Self { read: &[], write: &[Method::POST, Method::PUT], names: "POST, PUT" };
     /// Making something.
     pub const POST: Self = Self { read: &[], write: &[Method::POST], names: "POST" };
+    /// Changing or removing what the path names.
+    pub const CHANGE: Self =
+        Self { read: &[], write: &[Method::PATCH, Method::DELETE], names: "PATCH, DELETE" };
     /// Removing what the path names.
     pub const DELETE: Self = Self { read: &[], write: &[Method::DELETE], names: "DELETE" };
 

@@ -130,7 +130,8 @@ impl<S: Shards> Forward<S> {
                 return Err(chase.out_of_time());
             }
             let until = deadline.min(now + ATTEMPT_MAX);
-            request.deadline_ms = (until - now).as_millis() as u32;
+            // 0 would mean no limit.
+            request.deadline_ms = ((until - now).as_millis() as u32).max(1);
             let asked = self.choose(group, nature, &mut chase);
             let error = match asked {
                 Some(node) => match body_of(self.shards.call(node, request.clone(), until).await) {

@@ -1,7 +1,7 @@
 //! The administrators' endpoints: which there are, and the account of the cluster.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use ranch_proto::Shards;
 use serde::Serialize;
@@ -24,8 +24,8 @@ pub enum Endpoint<'a> {
     Tenants,
     /// Makes a tenant.
     AddTenant,
-    /// Switches a tenant off.
-    RemoveTenant(&'a str),
+    /// A tenant, to be switched off or changed.
+    Tenant(&'a str),
     /// Switches a tenant on again.
     RestoreTenant(&'a str),
     /// What a tenant has stored.
@@ -56,7 +56,7 @@ impl<'a> Endpoint<'a> {
             None | Some("") => None,
             Some("add") => Some(Self::AddTenant),
             Some(tenant) => match tenant.split_once('/') {
-                None => Some(Self::RemoveTenant(tenant)),
+                None => Some(Self::Tenant(tenant)),
                 Some((id, "restore")) => Some(Self::RestoreTenant(id)),
                 Some((id, "stats")) => Some(Self::TenantStats(id)),
                 Some(_) => None,
@@ -69,7 +69,7 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Cluster | Self::Tenants | Self::TenantStats(_) => Methods::READ,
             Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
-            Self::RemoveTenant(_) => Methods::DELETE,
+            Self::Tenant(_) => Methods::CHANGE,
         }
     }
 }
@@ -87,15 +87,15 @@ pub async fn answer<S: Shards>(
             let body = read(call, body).await?;
             tenants::add(call, &body).await
         }
-        Endpoint::RemoveTenant(id) => {
-            if call.query.flag("purge")? {
-                return Err(ApiError::NotBuilt {
-                    endpoint: "DELETE admin/tenants/:id?purge=true",
-                    meaning: "deletes a tenant and its data for good; without purge it is disabled",
-                });
-            }
-            tenants::set_enabled(call, id, false).await
-        }
+        Endpoint::Tenant(_) if call.method == Method::PATCH => Err(ApiError::NotBuilt {
+            endpoint: "PATCH admin/tenants/:id",
+            meaning: "changes quota, limits and profile of a tenant",
+        }),
+        Endpoint::Tenant(_) if call.query.flag("purge")? => Err(ApiError::NotBuilt {
+            endpoint: "DELETE admin/tenants/:id?purge=true",
+            meaning: "deletes a tenant and its data for good; without purge it is disabled",
+        }),
+        Endpoint::Tenant(id) => tenants::set_enabled(call, id, false).await,
         Endpoint::RestoreTenant(id) => tenants::set_enabled(call, id, true).await,
         Endpoint::TenantStats(id) => tenants::stats(call, id).await,
     }

@@ -99,6 +99,7 @@ fn impatient() -> Options {
 #[tokio::test]
 async fn an_unknown_outcome_is_never_success() {
     let router = Router::with(impatient()).await;
+    router.shards.routes().learn(GroupId(1), 1, Some(NodeId(1)));
     router.shards.fail_next(&[Fault::LostAnswer]);
     router.shards.fail_next(&[Fault::Unavailable; 1_000]);
     let client = router.client(WILL);
@@ -110,6 +111,7 @@ async fn an_unknown_outcome_is_never_success() {
 
     let json = client.with("accept", "application/json").with("idempotency-key", "k");
     router.shards.script.lock().clear();
+    router.shards.routes().learn(GroupId(1), 9, Some(NodeId(1)));
     router.shards.fail_next(&[Fault::LostAnswer, Fault::Overloaded]);
     let reply = json.post("/api/v2/insert", "again").await;
     assert_eq!(reply.status.as_u16(), 503, "refusing a retry says nothing of the first attempt");

@@ -1,5 +1,6 @@
 //! A tenants file brought into force.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use ranch_proto::Shards;
@@ -48,7 +49,6 @@ async fn a_missing_file_is_made_for_its_owner_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tenants.json");
     assert!(load_tenants(&shards, &path).await.unwrap().made);
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(load_tenants(&shards, &path).await.unwrap(), Summary::default());
