@@ -66,7 +66,7 @@ async fn route<S: Shards>(
 ) -> Result<Answer, ApiError> {
     if let Target::Health(endpoint) = target {
         target.usage(&parts.method)?;
-        return Ok(api::health::answer(app, *endpoint).await);
+        return Ok(Box::pin(api::health::answer(app, *endpoint)).await);
     }
     let identity = auth::identify(&app.shards.directory().read(), &parts.headers)?;
     let query = Query::parse(parts.uri.query());
@@ -87,17 +87,18 @@ async fn route<S: Shards>(
     let query = query?;
     let (headers, method) = (&parts.headers, &parts.method);
     let call = Call { app, connection, method, headers, query: &query };
+    // What is rare or long is boxed, so that the future of a plain read or write stays small.
     match (target, &caller) {
         (Target::Sq(endpoint), Some(caller)) => {
             api::sq::answer(&call, caller, *endpoint, body).await
         }
-        (Target::Whole(endpoint), Some(caller)) => {
-            api::whole::answer(&call, caller, *endpoint).await
-        }
         (Target::Rest(endpoint, argument), Some(caller)) => {
             api::rest::answer(&call, caller, *endpoint, argument, body).await
         }
-        (Target::Admin(endpoint), _) => api::admin::answer(&call, endpoint, body).await,
+        (Target::Whole(endpoint), Some(caller)) => {
+            Box::pin(api::whole::answer(&call, caller, *endpoint)).await
+        }
+        (Target::Admin(endpoint), _) => Box::pin(api::admin::answer(&call, endpoint, body)).await,
         (Target::Later(endpoint), _) => Err(endpoint.refusal()),
         _ => Err(ApiError::NotFound),
     }

@@ -21,8 +21,11 @@ use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 
 use chase::{Chase, Next};
 
-/// Longest one attempt may take, so that a leader that hangs is left for its successor.
-const ATTEMPT_MAX: Duration = Duration::from_millis(1_500);
+/// Longest the first attempt may take, so that a leader that hangs or is cut off is left for its
+/// successor; an election is over by then.
+const FIRST_ATTEMPT_MAX: Duration = Duration::from_secs(1);
+/// Longest a later attempt may take: longer, lest a shard that is only slow get ever more to do.
+const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
 
 /// Why a request came back without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,12 +127,14 @@ impl<S: Shards> Forward<S> {
         let deadline = Instant::now() + self.deadline;
         let mut request = Request { group: group.0, body: Some(body), ..Request::default() };
         let mut chase = Chase::new(nature == Nature::Write);
+        let mut longest = FIRST_ATTEMPT_MAX;
         loop {
             let now = Instant::now();
             if now >= deadline {
                 return Err(chase.out_of_time());
             }
-            let until = deadline.min(now + ATTEMPT_MAX);
+            let until = deadline.min(now + longest);
+            longest = ATTEMPT_MAX;
             // 0 would mean no limit.
             request.deadline_ms = ((until - now).as_millis() as u32).max(1);
             let asked = self.choose(group, nature, &mut chase);

@@ -58,7 +58,7 @@ pub async fn answer<S: Shards>(
 ) -> Result<Answer, ApiError> {
     let argument = path_argument(argument)?;
     if endpoint == Endpoint::List {
-        return list::answer(call, caller, &argument).await;
+        return Box::pin(list::answer(call, caller, &argument)).await;
     }
     let coordinate = Coordinate::parse(&argument)?;
     let place = Place { phext: scrolls::phext(call.query)?, coordinate };
