@@ -1,7 +1,7 @@
 //! Keys in files that only their owner can read.
 //!
 //! A key is on disk under its final name before anyone relies on it: it is written to a file
-//! beside, synced, and renamed.
+//! beside, synced, and moved into place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -22,37 +22,48 @@ pub fn read(path: &Path) -> Result<Option<Secret>, CliError> {
     }
 }
 
-/// The key in `path`, made when there is none yet.
+/// The key in `path`, made when there is none yet. Of several processes that make it at the same
+/// time, one wins and all get its key.
 pub fn read_or_make(path: &Path) -> Result<Secret, CliError> {
     if let Some(key) = read(path)? {
         return Ok(key);
     }
-    let key = generate()?;
-    write(path, &key)?;
-    Ok(key)
-}
-
-/// A new key.
-pub fn generate() -> Result<Secret, CliError> {
-    api_key::generate().map_err(|error| CliError::NoRandomness { reason: error.to_string() })
-}
-
-/// Puts `key` into `path`, replacing what is there, readable by its owner alone.
-pub fn write(path: &Path, key: &Secret) -> Result<(), CliError> {
+    let key = api_key::generate();
+    let key = key.map_err(|error| CliError::NoRandomness { reason: error.to_string() })?;
     let beside = beside(path);
-    write_beside(&beside, key).map_err(CliError::file("write", &beside))?;
-    fs::rename(&beside, path).map_err(CliError::file("write", path))?;
+    write(&beside, &key).map_err(CliError::file("write", &beside))?;
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside).map_err(CliError::file("remove", &beside))?;
+    match linked {
+        Ok(()) => {
+            sync_dir_of(path)?;
+            Ok(key)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            read(path)?.ok_or_else(|| CliError::EmptyKeyFile { path: path.to_owned() })
+        }
+        Err(error) => Err(CliError::file("write", path)(error)),
+    }
+}
+
+/// Gives a key file its final name.
+pub fn rename(from: &Path, to: &Path) -> Result<(), CliError> {
+    fs::rename(from, to).map_err(CliError::file("write", to))?;
+    sync_dir_of(to)
+}
+
+fn sync_dir_of(path: &Path) -> Result<(), CliError> {
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = parent.unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(CliError::file("sync", dir))
 }
 
-fn write_beside(beside: &Path, key: &Secret) -> std::io::Result<()> {
-    match fs::remove_file(beside) {
+fn write(path: &Path, key: &Secret) -> std::io::Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", key.expose())?;
     file.sync_all()
 }

@@ -50,11 +50,6 @@ impl Local {
         nodes.sort_by_key(|node| node.id);
         nodes
     }
-
-    /// Whether the node that starts a new ranch, the one with the lowest id, is `node`.
-    pub fn is_first(&self, node: &NodeConfig) -> bool {
-        self.config.nodes.iter().all(|other| node.id <= other.id)
-    }
 }
 
 /// Where keys are kept when no directory is named: beside the nodes' own directories.
@@ -92,7 +87,6 @@ mod tests {
         assert_eq!(local.root, Path::new("data"));
         let nodes = local.nodes();
         assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(local.is_first(nodes[0]) && !local.is_first(nodes[1]));
     }
 
     #[test]

@@ -53,6 +53,15 @@ pub enum MachineError {
         /// What the system said.
         source: io::Error,
     },
+    /// The node could not start, or must not go on.
+    #[error(transparent)]
+    Node(#[from] ranch_node::NodeError),
+    /// A part of the process ended in a way it never should.
+    #[error("the embedded router ended: {reason}")]
+    Task {
+        /// How.
+        reason: String,
+    },
     /// The router stopped.
     #[error(transparent)]
     Router(#[from] ranch_router::RouterError),

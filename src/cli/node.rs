@@ -1,13 +1,19 @@
 //! `ranch node`: one machine of the ranch as a process, with a router embedded if it has one.
 
+use std::sync::Arc;
+
 use clap::Args;
+use ranch_node::{Node, NodeOptions};
 use ranch_proto::config::{Config, NodeConfig};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::error::CliError;
-use super::local::{self, Local};
+use super::local::{ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
-use super::{key_file, logging};
+use super::shutdown::StopSignals;
+use super::{key_file, logging, machine, router};
 
 /// Arguments of `ranch node`.
 #[derive(Debug, Args)]
@@ -23,4 +29,110 @@ pub struct NodeArgs {
     admin: AdminKeyArg,
     #[command(flatten)]
     local: LocalArgs,
+}
+
+/// Runs a node until it is asked to stop or must not go on.
+pub async fn run(args: NodeArgs) -> Result<(), CliError> {
+    let local = Local::load(&args.local)?;
+    let node = find(&local.config, args.name)?.clone();
+    logging::start(&local.config.log);
+    let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
+    for dir in [&local.root, &node.data_dir] {
+        std::fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;
+    }
+    let admin_key = Some(match args.admin.admin_key {
+        Some(key) => key,
+        None => key_file::read_or_make(&local.root.join(ADMIN_KEY_FILE))?,
+    });
+    let config = Arc::new(local.config);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let options =
+        NodeOptions { config: Arc::clone(&config), node: node.clone(), admin_key, version };
+    let mut running = Node::start(options).await.map_err(MachineError::from)?;
+    tracing::info!(node = node.id, name = %node.name, addr = %node.addr, "the node has started");
+    let mut front = Front::start(&running, &node, &config).await?;
+    let end = tokio::select! {
+        () = stop.or_parent_gone(args.follow_parent) => Ok(()),
+        fault = running.fault() => Err(MachineError::from(fault)),
+        ended = front.ended() => ended,
+    };
+    front.stop().await;
+    // After a fault nothing more must be written.
+    end?;
+    running.stop().await;
+    tracing::info!("the node has stopped");
+    Ok(())
+}
+
+/// The node of this name or id, or of the host's name.
+fn find(config: &Config, name: Option<String>) -> Result<&NodeConfig, MachineError> {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = name.unwrap_or_else(host);
+    if let Some(node) = config.node(&name) {
+        return Ok(node);
+    }
+    let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+    Err(MachineError::UnknownNode { name, known: known.join(", ") })
+}
+
+/// The router embedded in a node, if it has one.
+struct Front {
+    task: Option<JoinHandle<Result<(), MachineError>>>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Front {
+    async fn start(
+        running: &Node,
+        node: &NodeConfig,
+        config: &Arc<Config>,
+    ) -> Result<Self, MachineError> {
+        let (stop, stopped) = oneshot::channel();
+        let Some(addr) = &node.listen else { return Ok(Self { task: None, stop }) };
+        let key = format!("[[node]] {} listen", node.name);
+        let listener = machine::listen(addr, &key).await?;
+        let (shards, config) = (running.shards(), Arc::clone(config));
+        let task = tokio::spawn(async move {
+            // Dropping the sender says the same as sending.
+            let stopped = async { drop(stopped.await) };
+            router::serve(listener, shards, &config, stopped).await
+        });
+        Ok(Self { task: Some(task), stop })
+    }
+
+    /// Waits until it ends by itself, which it does only for a reason.
+    async fn ended(&mut self) -> Result<(), MachineError> {
+        match &mut self.task {
+            None => std::future::pending().await,
+            Some(task) => {
+                let ended = task.await;
+                self.task = None;
+                ended.unwrap_or_else(|error| Err(MachineError::Task { reason: error.to_string() }))
+            }
+        }
+    }
+
+    async fn stop(self) {
+        drop(self.stop);
+        if let Some(task) = self.task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the embedded router failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_found_by_name_or_id_and_others_named() {
+        let config = Config::default();
+        for name in ["node2", "2"] {
+            assert_eq!(find(&config, Some(name.to_owned())).unwrap().id, 2);
+        }
+        let error = find(&config, Some("nod2".to_owned())).unwrap_err().to_string();
+        assert!(error.contains("nod2") && error.contains("node1, node2, node3"), "{error}");
+    }
 }

@@ -98,8 +98,8 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
     plan.check_ports()?;
     plan.prepare()?;
     let admin_key = plan.admin_key()?;
-    let mut children = Supervisor::start(plan.children(admin_key.as_ref())?);
-    let http = Http::new(&plan.url(), admin_key.as_ref())?;
+    let mut children = Supervisor::start(plan.children(&admin_key)?);
+    let http = Http::new(&plan.url(), Some(&admin_key))?;
     let mut asked_to_stop = false;
     let result = tokio::select! {
         result = serve(&plan, &http, &mut children) => result,

@@ -20,8 +20,6 @@ pub struct Plan {
     nodes: Vec<String>,
     /// Whether all nodes of the ranch run here.
     pub is_whole: bool,
-    /// Whether the node that begins a new ranch runs here.
-    begins_here: bool,
     given_key: Option<Secret>,
     data_dir: Option<PathBuf>,
     listen_flag: bool,
@@ -46,9 +44,8 @@ impl Plan {
         }
         let nodes: Vec<String> = here.iter().map(|node| node.name.clone()).collect();
         let is_whole = nodes.len() == local.config.nodes.len();
-        let begins_here = here.iter().any(|node| local.is_first(node));
         let (given_key, data_dir) = (args.admin.admin_key, args.local.data_dir);
-        Ok(Self { local, nodes, is_whole, begins_here, given_key, data_dir, listen_flag })
+        Ok(Self { local, nodes, is_whole, given_key, data_dir, listen_flag })
     }
 
     /// The directory of keys and logs.
@@ -116,18 +113,16 @@ impl Plan {
         Ok(())
     }
 
-    /// The administrator's key: the one given, the one on file, or, where a new ranch begins, a
-    /// new one. `None` where another machine has it.
-    pub fn admin_key(&self) -> Result<Option<Secret>, CliError> {
+    /// The administrator's key: the one given, or that of this machine, made on its first start.
+    pub fn admin_key(&self) -> Result<Secret, CliError> {
         match &self.given_key {
-            Some(key) => Ok(Some(key.clone())),
-            None if self.begins_here => key_file::read_or_make(&self.admin_key_file()).map(Some),
-            None => key_file::read(&self.admin_key_file()),
+            Some(key) => Ok(key.clone()),
+            None => key_file::read_or_make(&self.admin_key_file()),
         }
     }
 
     /// The processes to start: the nodes by id, then the router.
-    pub fn children(&self, admin_key: Option<&Secret>) -> Result<Vec<ChildSpec>, CliError> {
+    pub fn children(&self, admin_key: &Secret) -> Result<Vec<ChildSpec>, CliError> {
         let program = std::env::current_exe()
             .map_err(CliError::file("find the program", Path::new("ranch")))?;
         let spec = |name: &str, mut args: Vec<String>, key: Option<&Secret>| {
@@ -141,7 +136,7 @@ impl Plan {
             }
         };
         let node = |name: &String| {
-            spec(name, vec!["node".to_owned(), "--name".to_owned(), name.clone()], admin_key)
+            spec(name, vec!["node".to_owned(), "--name".to_owned(), name.clone()], Some(admin_key))
         };
         let mut router = vec!["router".to_owned()];
         router.extend(["--listen".to_owned(), self.local.config.router.listen.clone()]);
@@ -188,12 +183,12 @@ mod tests {
         plan.prepare().unwrap();
         let key = plan.admin_key().unwrap();
         assert_eq!(plan.admin_key().unwrap(), key);
-        let children = plan.children(key.as_ref()).unwrap();
+        let children = plan.children(&key).unwrap();
         let names: Vec<_> = children.iter().map(|child| child.name.as_str()).collect();
         assert_eq!(names, ["node1", "node2", "node3", "router"]);
         assert!(children[0].args.starts_with(&["node".into(), "--name".into(), "node1".into()]));
         assert!(children[0].args.contains(&dir.path().display().to_string()));
-        assert_eq!(children[0].admin_key, key);
+        assert_eq!(children[0].admin_key, Some(key));
         assert_eq!(children[0].log, dir.path().join("node1.log"));
         assert_eq!(children[3].admin_key, None);
         assert!(children[3].args.contains(&"127.0.0.1:18080".to_owned()));
@@ -206,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let plan = plan(dir.path(), Some("pmb-v1-0123456789abcdef"));
         plan.prepare().unwrap();
-        assert_eq!(plan.admin_key().unwrap().unwrap().expose(), "pmb-v1-0123456789abcdef");
+        assert_eq!(plan.admin_key().unwrap().expose(), "pmb-v1-0123456789abcdef");
         assert!(!plan.admin_key_file().exists());
     }
 

@@ -1,6 +1,8 @@
 //! What `ranch up` says when the ranch is ready: where it is, whose keys are where, and a line to
 //! paste. Makes the tenant `demo` on the first start.
 
+use std::time::{Duration, Instant};
+
 use ranch_proto::api_key::Secret;
 
 use super::super::api::{self, NewTenant};
@@ -11,6 +13,9 @@ use super::plan::Plan;
 
 /// The tenant made on the first start.
 const DEMO: &str = "demo";
+/// Longest wait for the ranch to know the admin key, and between two attempts.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
 /// The scroll of the line to paste.
 const DEMO_SCROLL: &str = "1.1.1/1.1.1/1.1.1";
 
@@ -43,9 +48,9 @@ async fn demo(plan: &Plan, http: &Http) -> Result<Demo, CliError> {
         key: Some(key.expose().to_owned()),
         ..NewTenant::default()
     };
-    match api::add_tenant(http, &tenant).await {
+    match add_patiently(http, &tenant).await {
         Ok(_) => {
-            std::fs::rename(&aside, &file).map_err(CliError::file("write", &file))?;
+            key_file::rename(&aside, &file)?;
             Ok(Demo::Made(key))
         }
         Err(ClientError::Refused { status, .. }) if status.as_u16() == 409 => {
@@ -53,17 +58,33 @@ async fn demo(plan: &Plan, http: &Http) -> Result<Demo, CliError> {
         }
         Err(ClientError::Refused { status, .. }) if matches!(status.as_u16(), 401 | 403) => {
             Ok(Demo::Unknown(
-                "this admin key is not the one the ranch was first started with, so no demo \
-                 tenant was made: give that one with --admin-key"
+                "no demo tenant was made, because the ranch does not know this machine's admin \
+                 key yet: use that of the machine it was begun on"
                     .to_owned(),
             ))
         }
-        Err(ClientError::NoKey) => Ok(Demo::Unknown(
-            "the admin key is on the machine that began this ranch, so no demo tenant was made"
-                .to_owned(),
-        )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Adds a tenant. A key that is new to a ranch is known there a little later, and a ranch that
+/// has just come up may be busy with itself.
+async fn add_patiently(http: &Http, tenant: &NewTenant) -> Result<serde_json::Value, ClientError> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match api::add_tenant(http, tenant).await {
+            Err(error) if Instant::now() < give_up && may_pass(&error) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn may_pass(error: &ClientError) -> bool {
+    let is_key = |status: u16| matches!(status, 401 | 403);
+    error.is_passing()
+        || matches!(error, ClientError::Refused { status, .. } if is_key(status.as_u16()))
 }
 
 /// The tenant exists already: perhaps an earlier start made it with this very key and ended
@@ -73,7 +94,7 @@ async fn adopt(plan: &Plan, aside: &std::path::Path, key: Secret) -> Result<Demo
     let mine = http.ask_whole(&super::Call::get("/api/v2/version", "trying the demo key")).await;
     if mine.is_ok() {
         let file = plan.demo_key_file();
-        std::fs::rename(aside, &file).map_err(CliError::file("write", &file))?;
+        key_file::rename(aside, &file)?;
         return Ok(Demo::Made(key));
     }
     std::fs::remove_file(aside).map_err(CliError::file("remove", aside))?;
