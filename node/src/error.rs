@@ -79,6 +79,9 @@ pub enum NodeError {
         /// Which ones and how.
         detail: String,
     },
+    /// The founder has no key to let its operator in with.
+    #[error("a new ranch needs an admin key: set RANCH_ADMIN_KEY or give --admin-key")]
+    NoAdminKey,
     /// The system has no randomness to give.
     #[error("the system gives no random numbers: {source}")]
     Randomness {

@@ -39,8 +39,9 @@ pub struct NodeOptions {
     pub config: Arc<Config>,
     /// This node's entry in it.
     pub node: NodeConfig,
-    /// Admits to the admin API; the first start writes it into the ranch, later ones add it.
-    pub admin_key: Secret,
+    /// Admits to the admin API; a node that leads the meta group makes it known there. The node
+    /// that founds the ranch needs one.
+    pub admin_key: Option<Secret>,
     /// Version of the binary.
     pub version: String,
 }
@@ -249,10 +250,11 @@ impl Life {
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
         if place == Place::Founder {
-            entrance.found(replicas, &identity, &self.options.admin_key).await?;
+            let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
+            entrance.found(replicas, &identity, key).await?;
         }
         self.learn_cluster(identity).await?;
-        let admin_key = Some(self.options.admin_key.clone());
+        let admin_key = self.options.admin_key.clone();
         tasks.spawn(Placement::new(Arc::clone(replicas), me, admin_key).run());
         // None of the tasks ends by itself.
         tasks.join_next().await;
