@@ -12,7 +12,8 @@ pub struct LogOptions {
     pub cache_bytes_max: usize,
     /// Most bytes of entries in one read for replication; one entry is always returned.
     pub read_bytes_max: usize,
-    /// Size of the database's write buffer, and with it about that of one write-ahead file.
+    /// Size of one of the database's write buffers, and with it about that of one write-ahead
+    /// file. Up to four are in memory when the disk is slow.
     pub write_buffer_bytes: usize,
 }
 
@@ -23,7 +24,7 @@ impl Default for LogOptions {
             queue_bytes_max: 32 << 20,
             cache_bytes_max: 32 << 20,
             read_bytes_max: 1 << 20,
-            write_buffer_bytes: 32 << 20,
+            write_buffer_bytes: 16 << 20,
         }
     }
 }

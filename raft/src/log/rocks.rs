@@ -18,6 +18,9 @@ use super::options::LogOptions;
 /// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
 const BLOCK_CACHE_BYTES: usize = 8 << 20;
 const BLOCK_BYTES: usize = 16 << 10;
+/// One is written while the others wait to be flushed; beyond that writes are held up.
+const WRITE_BUFFERS: i32 = 4;
+const TABLE_BYTES: u64 = 64 << 20;
 /// Write-ahead files kept for reuse.
 const RECYCLED_FILES: usize = 2;
 /// Starts writing table files back early, so that an fsync of the log does not wait for them all.
@@ -59,8 +62,8 @@ fn database_options(options: &LogOptions) -> Options {
     o.set_recycle_log_file_num(RECYCLED_FILES);
     o.set_compression_type(DBCompressionType::None);
     o.set_write_buffer_size(options.write_buffer_bytes);
-    o.set_max_write_buffer_number(3);
-    o.set_target_file_size_base(options.write_buffer_bytes as u64);
+    o.set_max_write_buffer_number(WRITE_BUFFERS);
+    o.set_target_file_size_base(TABLE_BYTES);
     // One thread writes: what lets several share the memtable only costs.
     o.set_allow_concurrent_memtable_write(false);
     o.set_enable_write_thread_adaptive_yield(false);
@@ -150,6 +153,9 @@ impl EngineWriter for RocksWriter {
 
     fn commit(&mut self) -> Result<u64, EngineError> {
         let batch = std::mem::take(&mut self.batch);
+        fail::fail_point!("log_fsync_fails", |_| {
+            Err(EngineError::Failed { detail: "a failure injected by a test".to_owned() })
+        });
         self.db.write_opt(batch, &self.durably).map_err(classify)?;
         Ok(self.db.latest_sequence_number())
     }

@@ -125,9 +125,11 @@ impl LogStore {
     ) -> Result<Self, LogError> {
         let recovery = Recovery { path, engine: &*engine };
         let watermark_path = path.join(WATERMARK);
-        let watermark = match recovery.check(&watermark_path)? {
-            Some(watermark) => watermark,
-            None => Watermark::create(&watermark_path)?,
+        let watermark = if let Some(watermark) = recovery.check(&watermark_path)? {
+            watermark
+        } else {
+            sync_parent(path)?;
+            Watermark::create(&watermark_path)?
         };
         let groups = recovery.groups()?;
         let watermark = settle(path, writer.as_mut(), watermark)?;
@@ -236,6 +238,14 @@ fn settle(
         source,
     })?;
     Ok(watermark)
+}
+
+/// Makes the log directory's own name durable; what lies in it is synced as it is made.
+fn sync_parent(path: &Path) -> Result<(), LogError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(parent).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| LogError::Io { path: parent.to_owned(), action: "syncing", source })
 }
 
 fn spawn(writer: Writer, path: &Path) -> Result<RunningWriter, LogError> {

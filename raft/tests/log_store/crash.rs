@@ -198,6 +198,13 @@ struct Promises {
 }
 
 impl Promises {
+    /// Notes what a line says; `false` for one that is no fact.
+    fn note(&mut self, line: &str) -> bool {
+        let Some((group, fact)) = Fact::parse(line) else { return false };
+        self.groups[group].note(fact);
+        true
+    }
+
     /// Notes the child's facts until it ends, or kills it after `kill_after` of them. Returns the
     /// signal that ended it.
     fn follow(&mut self, mut child: Child, kill_after: Option<usize>) -> Option<i32> {
@@ -205,11 +212,10 @@ impl Promises {
         let mut said = String::new();
         for line in BufReader::new(child.stderr.take().unwrap()).lines() {
             let line = line.unwrap();
-            let Some((group, fact)) = Fact::parse(&line) else {
+            if !self.note(&line) {
                 said = said + &line + "\n";
                 continue;
-            };
-            self.groups[group].note(fact);
+            }
             facts += 1;
             if kill_after == Some(facts) {
                 child.kill().unwrap();
@@ -254,6 +260,22 @@ async fn nothing_acknowledged_is_lost_at_any_edge() {
             promises.check(dir.path(), &failpoints).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_failed_fsync_stops_the_process_and_says_why() {
+    let dir = scratch();
+    let child = spawn("crash::child", dir.path(), "log_fsync_fails=6*off->return");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(SIGABRT));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let sentence = format!("writing {} failed: a failure injected", dir.path().display());
+    assert!(said.contains(&sentence), "{said}");
+    let mut promises = Promises::default();
+    for line in said.lines() {
+        promises.note(line);
+    }
+    promises.check(dir.path(), "a failed fsync").await;
 }
 
 #[tokio::test]

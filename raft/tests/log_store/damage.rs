@@ -124,3 +124,16 @@ async fn a_flipped_tail_is_recovered_or_refused() {
     }
     assert!(back > 20 && refused > 20, "{back} came back, {refused} were refused");
 }
+
+/// Opening makes what came back durable and answers for it: losing it afterwards is a loss.
+#[tokio::test]
+async fn what_came_back_is_under_the_watermark() {
+    let torn = Torn::new().await;
+    let (back, _) = torn.copy("back");
+    drop(open(&back));
+    let (cut, wal) = torn.copy("cut");
+    let file = OpenOptions::new().write(true).open(&wal).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    std::fs::copy(back.join("watermark"), cut.join("watermark")).unwrap();
+    assert!(!comes_back(&cut, "an entry that had come back was lost").await);
+}
