@@ -2,10 +2,11 @@
 
 use http::Method;
 use ranch_chaos::ranch::ADMIN_KEY;
-use ranch_chaos::{Answer, Client};
+use ranch_chaos::{Answer, Client, Layout};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use crate::support::ranch_with;
+use crate::support::{assert_answer, launch, ranch_with};
 
 const ADD: &str = "/api/v2/admin/tenants/add";
 
@@ -70,4 +71,58 @@ async fn the_cluster_describes_itself() {
     }
     assert_eq!(cluster.tenants.len(), 1);
     assert!(cluster.leader_of("will").is_some());
+}
+
+/// R5: storage is counted in the same step as the write, so writers cannot overshoot together.
+#[tokio::test]
+async fn writers_side_by_side_do_not_overshoot_a_quota() {
+    const WRITERS: usize = 8;
+    const BYTES: usize = 1_000;
+    let (ranch, _) = ranch_with("first").await;
+    let mut admin = ranch.client(Some(ADMIN_KEY));
+    let tenant = json!({"tenant_id": "busy", "quota_mb": 0.05});
+    let added = object(&add(&mut admin, &tenant).await);
+    let mut writers = JoinSet::new();
+    for writer in 1..=WRITERS {
+        let mut client = ranch.client(added["api_key"].as_str());
+        writers.spawn(async move {
+            let mut stored = 0;
+            for nth in 1..=20 {
+                let at = format!("{writer}.1.1/1.1.1/1.1.{nth}");
+                let answer = client.write("q", &at, "x".repeat(BYTES)).await.unwrap();
+                match answer.status {
+                    200 => stored += 1,
+                    status => assert_eq!(status, 507, "{}", answer.text()),
+                }
+            }
+            stored
+        });
+    }
+    let stored: usize = writers.join_all().await.into_iter().sum();
+    let quota = (0.05 * 1_048_576.0) as usize;
+    // A scroll counts its bytes and 64 more.
+    assert_eq!(stored, quota / (BYTES + 64), "as many as fit, and not one more");
+    let stats = object(&admin.get("/api/v2/admin/tenants/busy/stats").await.unwrap());
+    assert_eq!(stats["storage_used_bytes"], stored * (BYTES + 64));
+    assert_eq!(stats["scrolls"], stored);
+}
+
+#[tokio::test]
+async fn every_router_serves_the_same() {
+    let layout = Layout { embedded: true, ..Layout::default() };
+    let (ranch, key) = launch(&layout, "will").await;
+    let inside: Vec<_> =
+        ranch.node_ids().into_iter().map(|id| ranch.node_place(id).unwrap().listen).collect();
+    let routers: Vec<_> = inside.into_iter().flatten().chain([ranch.addr()]).collect();
+    assert_eq!(routers.len(), 4);
+    for (nth, router) in routers.iter().enumerate() {
+        let text = format!("through router {nth}");
+        let mut client = Client::new(*router, Some(&key));
+        let written = client.write("p", "1.1.1/1.1.1/1.1.1", text.clone()).await.unwrap();
+        assert_eq!(written.status, 200, "{}", written.text());
+        for other in &routers {
+            let mut other = Client::new(*other, Some(&key));
+            assert_answer(&other.read("p", "1.1.1/1.1.1/1.1.1").await.unwrap(), 200, &text);
+        }
+    }
 }

@@ -110,7 +110,7 @@ async fn whole_phexts(client: &mut Client) {
     assert_answer(&get(client, "checksum?p=whole").await, 200, &checksum);
     let toc = "* 1.1.1/1.1.1/1.1.1: first\n* 1.1.1/1.1.1/1.1.2: second...\n\
                * 2.1.1/1.1.1/1.1.1: near\n* 10.1.1/1.1.1/1.1.1: far\n\
-               * 1.1.1/notes.todo.1/1.1.1: named\n";
+               * 1.1/notes.todo.1/1.1.1: named\n";
     assert_answer(&get(client, "toc?p=whole").await, 200, toc);
     let export = get(client, "json-export?p=whole").await;
     let export: serde_json::Value = serde_json::from_slice(&export.body).unwrap();

@@ -119,7 +119,6 @@ async fn a_damaged_data_directory() {
         damage(&place.data_dir);
         let error = node("node3", ranch.config()).await;
         assert!(error.contains("data directory away"), "no remedy in: {error}");
-        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
         assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.7").await.unwrap().text(), "text 7");
         fs::remove_dir_all(&place.data_dir).unwrap();
         ranch.node(3).unwrap().start().unwrap();

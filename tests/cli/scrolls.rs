@@ -12,7 +12,7 @@ async fn scrolls_from_the_shell() {
 
     assert_eq!(stdout(&run(&["write", at, "Hello"]).await), "Updated 5 bytes\n");
     assert_eq!(stdout(&run(&["append", at, ", ranch"]).await), "Inserted 7 bytes\n");
-    assert_eq!(stdout(&run(&["read", at]).await), "Hello, ranch\n");
+    assert_eq!(stdout(&run(&["read", at]).await), "Hello, ranch", "the scroll and nothing else");
     stdout(&run(&["write", "notes/todo", "hay", "--phext", "farm"]).await);
     assert_eq!(
         stdout(&run(&["list", "notes", "--phext", "farm"]).await),

@@ -2,8 +2,18 @@
 
 use std::fs;
 
+use ranch_chaos::Ranch;
+
 use crate::support::ranch_with;
 use crate::{LIMIT, TENANT, judge, leader_and_follower, load, whole};
+
+/// Writes that take the log well past what is kept of it behind a snapshot.
+const MANY: u64 = 1_500;
+
+/// Whether a node has ever been sent a snapshot of the tenant's shard.
+fn was_sent_a_snapshot(ranch: &mut Ranch, id: u32) -> bool {
+    ranch.node(id).unwrap().log().contains("installing a snapshot")
+}
 
 /// R1, R9: a node whose directory is gone comes back, is filled again from the others, and then
 /// counts as much as any: with one of the others gone, it is half of the majority.
@@ -14,11 +24,11 @@ async fn a_lost_disk_is_refilled_and_counts_again() {
     let (leader, follower) = leader_and_follower(&ranch).await;
     for lost in [follower, leader] {
         ranch.node(lost).unwrap().kill().unwrap();
-        // Far more than the entries kept behind a snapshot, so that it must be sent one.
-        running.progress(400, LIMIT).await.expect("service goes on");
+        running.progress(MANY, LIMIT).await.expect("service goes on");
         fs::remove_dir_all(&ranch.node_place(lost).unwrap().data_dir).unwrap();
         ranch.node(lost).unwrap().start().unwrap();
         whole(&ranch).await;
+        assert!(was_sent_a_snapshot(&mut ranch, lost), "node {lost} was filled from the log");
         let other = ranch.node_ids().into_iter().find(|id| *id != lost).unwrap();
         ranch.node(other).unwrap().kill().unwrap();
         running.progress(100, LIMIT).await.expect("the refilled node makes a majority");
@@ -35,9 +45,10 @@ async fn a_node_that_was_away_for_long_catches_up() {
     let running = load(&ranch, &key, 22).await;
     let (leader, follower) = leader_and_follower(&ranch).await;
     ranch.node(follower).unwrap().kill().unwrap();
-    running.progress(600, LIMIT).await.expect("service goes on");
+    running.progress(MANY, LIMIT).await.expect("service goes on");
     ranch.node(follower).unwrap().start().unwrap();
     whole(&ranch).await;
+    assert!(was_sent_a_snapshot(&mut ranch, follower), "the log reached back far enough");
     ranch.node(leader).unwrap().kill().unwrap();
     running.progress(100, LIMIT).await.expect("the node that was away serves");
     ranch.node(leader).unwrap().start().unwrap();
