@@ -17,6 +17,7 @@ mod replicas;
 mod routes;
 mod service;
 mod snapshot;
+mod suspicion;
 mod tickers;
 
 pub use error::NodeError;

@@ -27,6 +27,7 @@ use crate::replicas::{Replicas, Shared};
 use crate::routes::RouteBoard;
 use crate::service::Service;
 use crate::snapshot::SnapshotSender;
+use crate::suspicion;
 use crate::tickers::{self, FlushOptions};
 
 /// Longest wait for one step of an orderly stop.
@@ -244,6 +245,8 @@ impl Life {
         let mut tasks = JoinSet::new();
         let heartbeat = Duration::from_millis(config.cluster.heartbeat_ms);
         tasks.spawn(tickers::heartbeats(Arc::clone(replicas), heartbeat));
+        let lease = Duration::from_millis(config.cluster.election_max_ms);
+        tasks.spawn(suspicion::watch(Arc::clone(replicas), lease));
         let flush = FlushOptions {
             every: Duration::from_millis(config.storage.flush_interval_ms),
             log_bytes: mib(config.storage.flush_log_mb),

@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,25 @@ pub struct LinkOptions {
 /// A link to one peer. Dropping it closes the connection.
 pub struct Link {
     current: Arc<RwLock<Option<Connected>>>,
+    heard: Arc<Heard>,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// When the peer was last heard, over all connections of a link.
+struct Heard {
+    start: Instant,
+    ms: AtomicU64,
+}
+
+impl Heard {
+    fn now(&self) {
+        self.ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.ms.load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(heard)
+    }
 }
 
 #[derive(Clone)]
@@ -66,8 +85,10 @@ impl Link {
     #[must_use]
     pub fn start(addr: String, options: LinkOptions) -> Self {
         let current = Arc::new(RwLock::new(None));
-        let keeper = Keeper { addr, options, current: Arc::clone(&current) };
-        Self { current, task: tokio::spawn(keeper.run()) }
+        let heard = Arc::new(Heard { start: Instant::now(), ms: AtomicU64::new(0) });
+        let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
+        let keeper = Keeper { addr, options, current: shared, heard: ears };
+        Self { current, heard, task: tokio::spawn(keeper.run()) }
     }
 
     /// Queues a request. It is on its way, in order, when this returns.
@@ -105,6 +126,13 @@ impl Link {
         tokio::time::timeout_at(deadline.into(), sent)
             .await
             .unwrap_or_else(|_| Err(unknown("no answer before the deadline")))
+    }
+
+    /// For how long the peer has said nothing, not even an answer to a ping; since the link was
+    /// started when it never has. To within a few milliseconds.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.heard.silence()
     }
 
     /// Whether a connection stands at this moment.
@@ -153,6 +181,7 @@ struct Keeper {
     addr: String,
     options: LinkOptions,
     current: Arc<RwLock<Option<Connected>>>,
+    heard: Arc<Heard>,
 }
 
 /// Why a connection could not be made or ended.
@@ -197,7 +226,8 @@ impl Keeper {
             Ok((connected, inbound)) => {
                 tracing::debug!(peer = %self.addr, "link up");
                 *self.current.write() = Some(connected.clone());
-                serve(&connected, inbound).await
+                self.heard.now();
+                serve(&connected, &self.heard, inbound).await
             }
             Err(end) => end,
         }
@@ -239,8 +269,11 @@ async fn connect_channel(addr: &str) -> Result<Channel, LinkEnd> {
 }
 
 /// Delivers replies until the stream ends or the peer falls silent.
-async fn serve(connected: &Connected, mut inbound: tonic::Streaming<Envelope>) -> LinkEnd {
-    let mut heard = Instant::now();
+async fn serve(
+    connected: &Connected,
+    heard: &Heard,
+    mut inbound: tonic::Streaming<Envelope>,
+) -> LinkEnd {
     let mut tick = tokio::time::interval(PING_AFTER);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -248,14 +281,14 @@ async fn serve(connected: &Connected, mut inbound: tonic::Streaming<Envelope>) -
             biased;
             message = inbound.next() => match message {
                 Some(Ok(envelope)) => {
-                    heard = Instant::now();
+                    heard.now();
                     deliver(&connected.pending, envelope);
                 }
                 Some(Err(status)) => return LinkEnd::Stream { status: Box::new(status) },
                 None => return LinkEnd::Closed,
             },
             _ = tick.tick() => {
-                let silence = heard.elapsed();
+                let silence = heard.silence();
                 if silence >= DEAD_AFTER {
                     return LinkEnd::Silent;
                 }
