@@ -9,6 +9,8 @@
 mod hash;
 mod source;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

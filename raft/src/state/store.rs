@@ -1,4 +1,4 @@
-//! The state database of a node: one RocksDB for all groups it has replicas of.
+//! The state database of a node: one database for all groups it has replicas of.
 //!
 //! Owns the directory (`VERSION`, `db/`, `staging/`), opens it, and makes it durable: flushing is
 //! the only way anything but an installed snapshot reaches the disk for good.
@@ -32,6 +32,7 @@ pub struct StateStore {
     db: DB,
     staging: PathBuf,
     unlogged: WriteOptions,
+    plain: ReadOptions,
     machines: Mutex<HashMap<GroupId, Weak<Progress>>>,
 }
 
@@ -58,7 +59,13 @@ impl StateStore {
         clear_staging(&staging)?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        Ok(Arc::new(Self { db, staging, unlogged, machines: Mutex::default() }))
+        Ok(Arc::new(Self {
+            db,
+            staging,
+            unlogged,
+            plain: ReadOptions::default(),
+            machines: Mutex::default(),
+        }))
     }
 
     /// Writes everything that is only in memory to disk. Blocks on it.
@@ -133,7 +140,7 @@ impl StateStore {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StateError> {
-        self.db.get_pinned(key).map_err(StateError::engine("read a row"))
+        self.db.get_pinned_opt(key, &self.plain).map_err(StateError::engine("read a row"))
     }
 
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StateError> {

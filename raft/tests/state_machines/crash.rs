@@ -89,7 +89,7 @@ fn a_crash_while_a_snapshot_comes_in_leaves_the_old_state_or_the_new() {
         ("state-snapshot-after-ingest", true),
         ("no such point", true),
     ] {
-        let place = tempfile::tempdir().unwrap();
+        let place = real_disk();
         let new = fill(&place.path().join(SOURCE), 1, 300);
         let old = fill(&place.path().join(TARGET), 2, 20);
         let status = die_at(point, "install", place.path());
@@ -132,7 +132,7 @@ fn appending(index: u64) -> ranch_raft::types::Entry {
 
 #[test]
 fn a_crash_while_applying_loses_only_what_was_not_flushed() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = real_disk();
     let store = StateStore::open(whole.path(), options()).unwrap();
     let (mut machine, _) = StateMachine::shard(&store, GROUP).unwrap();
     machine.replay((0..20).map(appending)).unwrap();
@@ -144,7 +144,7 @@ fn a_crash_while_applying_loses_only_what_was_not_flushed() {
         ("state-after-flush", 10),
         ("no such point", 10),
     ] {
-        let place = tempfile::tempdir().unwrap();
+        let place = real_disk();
         assert!(died(die_at(point, "apply", place.path())), "{point}");
         let store = StateStore::open(place.path(), options()).unwrap();
         let (mut machine, _) = StateMachine::shard(&store, GROUP).unwrap();
@@ -158,7 +158,7 @@ fn a_crash_while_applying_loses_only_what_was_not_flushed() {
 
 #[test]
 fn a_store_opens_once_and_only_in_its_own_format() {
-    let place = tempfile::tempdir().unwrap();
+    let place = real_disk();
     let store = StateStore::open(place.path(), options()).unwrap();
     let error = StateStore::open(place.path(), options()).unwrap_err();
     assert!(matches!(error, StateError::InUse { .. }), "{error}");
@@ -173,7 +173,7 @@ fn a_store_opens_once_and_only_in_its_own_format() {
 
 #[test]
 fn damaged_files_are_named_as_such() {
-    let place = tempfile::tempdir().unwrap();
+    let place = real_disk();
     fill(place.path(), 1, 50);
     let database = place.path().join("db");
     let named = |prefix: &str| {

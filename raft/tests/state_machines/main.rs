@@ -1,10 +1,16 @@
 //! State machines and their store, driven without Raft: what commands mean, that replicas agree
 //! whatever happens between, and that snapshots and crashes leave one state or the other.
 
+// A test's helpers may panic as its body may; clippy sees only the body.
+#![allow(clippy::unwrap_used)]
+
 mod crash;
+mod feed;
 mod isolation;
 mod meta;
+mod meta_support;
 mod model;
+mod repeats;
 mod semantics;
 mod snapshot;
 mod support;

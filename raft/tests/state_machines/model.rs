@@ -247,8 +247,8 @@ enum Event {
 
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        6 => Just(Event::Nothing),
-        2 => Just(Event::Flush),
+        12 => Just(Event::Nothing),
+        1 => Just(Event::Flush),
         1 => Just(Event::Reopen),
         1 => Just(Event::Crash),
     ]
@@ -309,7 +309,7 @@ fn check(replica: &Replica, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 200, ..Default::default() })]
 
     #[test]
     fn replicas_and_model_agree(history in any_history()) {

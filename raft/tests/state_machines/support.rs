@@ -21,6 +21,11 @@ pub const GROUP: GroupId = GroupId(3);
 pub const TENANT: &str = "will";
 pub const PHEXT: &str = "index";
 
+/// A directory for durability tests, which must not be on a disk made of memory.
+pub fn real_disk() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 pub fn options() -> StateOptions {
     StateOptions {
         block_cache_bytes: 1 << 20,
@@ -54,7 +59,7 @@ struct Open {
 
 impl Replica {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = real_disk();
         let open = Some(open(dir.path()));
         Self { dir, open, next: 0 }
     }
@@ -110,7 +115,7 @@ impl Replica {
 
     /// Goes on from what is on disk, as after a crash; returns the index of the next entry.
     pub fn crash(&mut self) -> u64 {
-        let image = tempfile::tempdir().unwrap();
+        let image = real_disk();
         copy_dir(self.dir.path(), image.path());
         self.open = None;
         self.dir = image;

@@ -78,9 +78,9 @@ impl MetaDedup {
             && let Some((index, ids)) = self.entries.pop_front()
         {
             batch.delete(keys::meta_dedup(index));
-            ids.iter().for_each(|id| {
-                self.seen.remove(id);
-            });
+            for id in ids {
+                self.seen.remove(&id);
+            }
         }
     }
 

@@ -56,7 +56,9 @@ impl PhextRow {
 fn encode<const N: usize>(numbers: [u64; N]) -> Vec<u8> {
     let mut row = Vec::with_capacity(1 + N * 8);
     row.push(VERSION);
-    numbers.iter().for_each(|number| row.extend_from_slice(&number.to_be_bytes()));
+    for number in numbers {
+        row.extend_from_slice(&number.to_be_bytes());
+    }
     row
 }
 

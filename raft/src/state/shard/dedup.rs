@@ -103,9 +103,9 @@ impl DedupWindow {
                 break;
             }
             batch.delete(keys::dedup(self.group, first.index));
-            first.ids.iter().for_each(|id| {
+            for id in &first.ids {
                 self.seen.remove(id);
-            });
+            }
             self.ops -= first.ops;
             self.entries.pop_front();
         }
@@ -128,5 +128,45 @@ impl DedupWindow {
         self.current.clear();
         self.entries.push_back(Entry { index, stamp_ms, ops, ids });
         self.ops += ops;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ranch_proto::schema::OpResult;
+
+    use super::*;
+    use crate::state::StateOptions;
+
+    const GROUP: GroupId = GroupId(1);
+
+    fn add(window: &mut DedupWindow, index: u64, ops: usize, batch: &mut ApplyBatch) {
+        let id = RequestId(u128::from(index).to_be_bytes());
+        window.remember(id, Outcome::of(&vec![OpResult::default(); ops]));
+        window.end_entry(index, index, batch);
+    }
+
+    #[test]
+    fn the_window_is_bounded_and_is_what_its_rows_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateStore::open(dir.path(), StateOptions::default()).unwrap();
+        let mut window = DedupWindow::load(&store, GROUP).unwrap();
+        let mut batch = ApplyBatch::default();
+        for index in 0..15 {
+            add(&mut window, index, 10_000, &mut batch);
+        }
+        assert_eq!((window.ops, window.entries.len()), (DEDUP_OPS_MAX, 10));
+        // The oldest has to go for one more.
+        add(&mut window, 15, 1, &mut batch);
+        assert_eq!((window.ops, window.entries.len()), (90_001, 10));
+        batch.write(&store, GROUP, &crate::types::SnapshotMeta::default()).unwrap();
+        let loaded = DedupWindow::load(&store, GROUP).unwrap();
+        assert_eq!((loaded.ops, loaded.entries.len()), (window.ops, window.entries.len()));
+        assert_eq!(loaded.seen, window.seen);
+        let pairs = loaded.entries.iter().zip(&window.entries);
+        for (loaded, kept) in pairs {
+            assert_eq!((loaded.index, loaded.stamp_ms), (kept.index, kept.stamp_ms));
+            assert_eq!(loaded.ids, kept.ids);
+        }
     }
 }

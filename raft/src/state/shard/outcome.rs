@@ -26,7 +26,8 @@ const OP_BYTES: usize = 13;
 impl OpOutcome {
     fn of(result: &OpResult) -> Self {
         // Statuses are few, and no op moves more than one scroll, which is below 4 GiB.
-        Self { status: result.status as u8, revision: result.revision, bytes: result.bytes as u32 }
+        let status = u8::try_from(result.status).unwrap_or_default();
+        Self { status, revision: result.revision, bytes: result.bytes as u32 }
     }
 
     /// The answer as it was first given, less any text.
@@ -81,12 +82,10 @@ impl Outcome {
 }
 
 fn decode_op(bytes: &[u8; OP_BYTES]) -> OpOutcome {
-    let [status, a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
-    OpOutcome {
-        status,
-        revision: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        bytes: u32::from_be_bytes([i, j, k, l]),
-    }
+    let (status, numbers) = (bytes[0], &bytes[1..]);
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |high, &low| high << 8 | u64::from(low));
+    let (revision, bytes) = (number(&numbers[..8]), number(&numbers[8..]) as u32);
+    OpOutcome { status, revision, bytes }
 }
 
 #[cfg(test)]

@@ -103,9 +103,13 @@ fn start(store: &Arc<StateStore>, group: GroupId) -> Result<(Opening, Pieces), S
         if opened.send(meta).is_err() || !usable {
             return;
         }
-        if let Err(error) = read(&snapshot, group, &out) {
-            let _ = out.blocking_send(Err(error));
-        }
+        let end = read(&snapshot, group, &out);
+        // Whoever sees the end may close the store.
+        drop(snapshot);
+        drop(store);
+        let last = end.transpose().map(|end| end.map(SnapshotPiece::End));
+        // A receiver that is gone needs no end.
+        let _ = last.map(|last| out.blocking_send(last));
     });
     spawned.map_err(StateError::io("start a thread to read", "the state database"))?;
     Ok((opening, pieces))
@@ -119,11 +123,12 @@ fn applied(
     row.map_or_else(|| Ok(SnapshotMeta::default()), |row| decode_applied(&row))
 }
 
+/// Sends all chunks; `None` when nobody wants them any more.
 fn read(
     snapshot: &SnapshotWithThreadMode<'_, DB>,
     group: GroupId,
     out: &mpsc::Sender<Result<SnapshotPiece, StateError>>,
-) -> Result<(), StateError> {
+) -> Result<Option<SnapshotEnd>, StateError> {
     let mut options = StateStore::range(keys::shard_bounds(group));
     // Read once and all of it: what others use should stay in the cache.
     options.fill_cache(false);
@@ -132,13 +137,14 @@ fn read(
     let mut hash = PairsHash::default();
     let mut chunk = SnapshotChunk::default();
     let mut bytes = 0;
+    let send = |chunk| out.blocking_send(Ok(SnapshotPiece::Chunk(chunk))).is_ok();
     while let Some((key, value)) = rows.item() {
         let key = &key[GROUP_BYTES..];
         if bytes > 0 && bytes + key.len() + value.len() > CHUNK_BYTES {
             crash_point("state-snapshot-chunk-out");
             bytes = 0;
-            if out.blocking_send(Ok(SnapshotPiece::Chunk(std::mem::take(&mut chunk)))).is_err() {
-                return Ok(());
+            if !send(std::mem::take(&mut chunk)) {
+                return Ok(None);
             }
         }
         hash.add(key, value);
@@ -148,13 +154,9 @@ fn read(
         rows.next();
     }
     rows.status().map_err(StateError::engine("read rows"))?;
-    let hash_bytes = Bytes::copy_from_slice(&hash.bytes());
-    let end = SnapshotEnd { pairs: hash.pairs(), hash: hash_bytes };
-    let rest = (!chunk.keys.is_empty()).then_some(SnapshotPiece::Chunk(chunk));
-    for piece in rest.into_iter().chain([SnapshotPiece::End(end)]) {
-        if out.blocking_send(Ok(piece)).is_err() {
-            return Ok(());
-        }
+    if !chunk.keys.is_empty() && !send(chunk) {
+        return Ok(None);
     }
-    Ok(())
+    let hash_bytes = Bytes::copy_from_slice(&hash.bytes());
+    Ok(Some(SnapshotEnd { pairs: hash.pairs(), hash: hash_bytes }))
 }
