@@ -16,13 +16,14 @@ pub fn start(config: &LogConfig) {
 }
 
 /// Libraries speak of their insides at info; they are heard from `warn` on, or all at debug.
+/// openraft warns at every heartbeat to a machine that is gone, which the links say once.
 fn directives(level: LogLevel) -> String {
     match level {
         LogLevel::Error | LogLevel::Debug => level.as_str().to_owned(),
         LogLevel::Warn | LogLevel::Info => {
             let ours = ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router"];
             let level = level.as_str();
-            ours.iter().fold("warn".to_owned(), |all, one| format!("{all},{one}={level}"))
+            ours.iter().fold("warn,openraft=error".to_owned(), |all, one| format!("{all},{one}={level}"))
         }
     }
 }
@@ -36,6 +37,6 @@ mod tests {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug] {
             assert!(EnvFilter::try_new(directives(level)).is_ok(), "{level:?}");
         }
-        assert!(directives(LogLevel::Info).starts_with("warn,ranch=info"));
+        assert!(directives(LogLevel::Info).starts_with("warn,openraft=error,ranch=info"));
     }
 }
