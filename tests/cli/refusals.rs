@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn node(name: &str, config: &Path) -> String {
 }
 
 /// A copy of a configuration with one text replaced.
-fn altered(config: &Path, name: &str, from: &str, to: &str) -> std::path::PathBuf {
+fn altered(config: &Path, name: &str, from: &str, to: &str) -> PathBuf {
     let text = fs::read_to_string(config).unwrap();
     assert!(text.contains(from), "{from} in {text}");
     let path = config.with_file_name(name);
@@ -114,13 +114,15 @@ async fn a_damaged_data_directory() {
         assert_eq!(client.write("p", &at, format!("text {n}")).await.unwrap().status, 200);
     }
     let place = ranch.node_place(3).unwrap().clone();
-    for damage in [damage_identity, damage_log] {
+    for damage in [damage_identity, lose_watermark, lose_log, cut_log, cut_state] {
         ranch.node(3).unwrap().kill().unwrap();
         damage(&place.data_dir);
         let error = node("node3", ranch.config()).await;
-        assert!(error.contains("data directory away"), "no remedy in: {error}");
+        assert!(error.contains("away") && error.contains("refilled"), "no remedy in: {error}");
         assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.7").await.unwrap().text(), "text 7");
         fs::remove_dir_all(&place.data_dir).unwrap();
+        // From now on the replica that was lost is behind, until another one has taken its place.
+        assert_eq!(client.write("p", "2.1.1/1.1.1/1.1.1", "new").await.unwrap().status, 200);
         ranch.node(3).unwrap().start().unwrap();
         let whole =
             ranch.wait_cluster("node 3 to be refilled", LIMIT, |cluster| cluster.is_whole());
@@ -135,16 +137,31 @@ fn damage_identity(dir: &Path) {
     fs::write(dir.join("identity.toml"), "node = three").unwrap();
 }
 
-/// Every table and log of the Raft log's database loses the second half of its bytes.
-fn damage_log(dir: &Path) {
-    let files = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
-    let kinds = ["log", "sst"];
-    let is_data = |path: &std::path::PathBuf| {
-        path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known))
+fn lose_watermark(dir: &Path) {
+    fs::remove_file(dir.join("log/watermark")).unwrap();
+}
+
+fn lose_log(dir: &Path) {
+    fs::remove_dir_all(dir.join("log")).unwrap();
+}
+
+fn cut_log(dir: &Path) {
+    cut_files(&dir.join("log/db"), &["log", "sst"]);
+}
+
+fn cut_state(dir: &Path) {
+    cut_files(&dir.join("state/db"), &["sst"]);
+}
+
+/// Every file of these kinds loses the second half of its bytes.
+fn cut_files(dir: &Path, kinds: &[&str]) {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_meant = |path: &PathBuf| {
+        path.extension().is_some_and(|found| kinds.iter().any(|kind| found == *kind))
     };
-    let data: Vec<_> = files.filter(is_data).collect();
-    assert!(!data.is_empty());
-    for path in data {
+    let meant: Vec<_> = files.filter(is_meant).collect();
+    assert!(!meant.is_empty(), "no file to cut in {}", dir.display());
+    for path in meant {
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let length = file.metadata().unwrap().len();
         file.set_len(length / 2).unwrap();
