@@ -47,7 +47,8 @@ pub struct BenchArgs {
     /// Bytes of a scroll.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     size: u32,
-    /// Scrolls to choose from, at random; they are written before reads begin.
+    /// Scrolls to choose from, at random, divided among the tenants; they are written before
+    /// reads begin.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     keys: u32,
     /// Requests a second in all, begun on time (open loop); as fast as answered when not given.

@@ -150,14 +150,18 @@ async fn import(
         return Err(ImportError::Refused { name, refused, total: extent.scrolls }.into());
     }
     output::notice(&format!(
-        "imported {} scrolls ({}) of {} into {} in {:.1} s; all of them are listed",
-        done.stored.len(),
+        "imported {} ({}) of {} into {} in {:.1} s; every one is listed",
+        scrolls_in_words(done.stored.len()),
         output::human_bytes(extent.bytes),
         source.name,
         scrolls.name(),
         started.elapsed().as_secs_f64(),
     ));
     Ok(())
+}
+
+fn scrolls_in_words(count: usize) -> String {
+    format!("{count} scroll{}", if count == 1 { "" } else { "s" })
 }
 
 fn report(refused: &[Refusal]) {

@@ -23,7 +23,8 @@ fn directives(level: LogLevel) -> String {
         LogLevel::Warn | LogLevel::Info => {
             let ours = ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router"];
             let level = level.as_str();
-            ours.iter().fold("warn,openraft=error".to_owned(), |all, one| format!("{all},{one}={level}"))
+            ours.iter()
+                .fold("warn,openraft=error".to_owned(), |all, one| format!("{all},{one}={level}"))
         }
     }
 }

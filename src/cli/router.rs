@@ -64,7 +64,9 @@ pub async fn serve<S: Shards>(
     if let Some(path) = &config.router.tenants {
         check_tenants(path)?;
     }
-    tracing::info!(listen = ?listener.local_addr(), "the router is listening");
+    if let Ok(addr) = listener.local_addr() {
+        tracing::info!(%addr, "the router is listening");
+    }
     let options = Options::from_config(&config.router, &config.limits);
     let loading = config
         .router

@@ -33,6 +33,7 @@ pub trait Target: Send + 'static {
 /// What every client does.
 pub struct Plan {
     mode: Mode,
+    /// Scrolls of each tenant.
     keys: u32,
     texts: Vec<Bytes>,
     warmup: Duration,
@@ -48,7 +49,7 @@ impl Plan {
         let text = |_| (0..args.size).map(|_| random.alphanumeric()).collect::<String>().into();
         Self {
             mode: args.mode,
-            keys: args.keys,
+            keys: args.keys.div_ceil(args.tenants.unwrap_or(1)),
             texts: (0..TEXTS).map(text).collect(),
             warmup: Duration::from_secs(args.warmup_seconds),
             measured: args.measured(),

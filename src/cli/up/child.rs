@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -70,8 +71,12 @@ impl RunningChild {
         self.child.wait().await
     }
 
-    /// Why it ended: the last it said, or else its status.
+    /// Why it ended: the last it said, or else its status. What it said before it was killed has
+    /// nothing to do with that.
     pub fn last_words(&self, status: ExitStatus) -> String {
+        if status.signal().is_some_and(|signal| signal != Signal::ABORT.as_raw()) {
+            return status.to_string();
+        }
         let line = last_line(&self.log, self.log_start).unwrap_or_default();
         line.unwrap_or_else(|| status.to_string())
     }
@@ -110,8 +115,6 @@ fn last_line(log: &Path, start: u64) -> io::Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
     fn shell(dir: &Path, script: &str) -> ChildSpec {
