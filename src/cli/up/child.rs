@@ -101,7 +101,8 @@ impl RunningChild {
     }
 }
 
-/// The last line with anything in it after `start`, without the name of the program.
+/// The last error after `start`, which is what the program puts its name before; without any, the
+/// last line.
 fn last_line(log: &Path, start: u64) -> io::Result<Option<String>> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
@@ -109,8 +110,9 @@ fn last_line(log: &Path, start: u64) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    Ok(line.map(|line| line.strip_prefix("ranch: ").unwrap_or(line).to_owned()))
+    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines().find_map(|line| line.strip_prefix("ranch: "));
+    Ok(error.or_else(|| lines().next()).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -130,7 +132,8 @@ mod tests {
     #[tokio::test]
     async fn the_last_words_are_those_of_this_run() {
         let dir = tempfile::tempdir().unwrap();
-        let spec = shell(dir.path(), "echo one; echo 'ranch: two' >&2; exit 3");
+        let script = "echo one; echo 'ranch: two' >&2; echo three; exit 3";
+        let spec = shell(dir.path(), script);
         let mut child = spec.start().unwrap();
         let status = child.ended().await.unwrap();
         assert_eq!((status.code(), child.last_words(status).as_str()), (Some(3), "two"));
