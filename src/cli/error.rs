@@ -80,7 +80,10 @@ pub enum CliError {
         looked_at: PathBuf,
     },
     /// A key file holds no key.
-    #[error("{} holds no key: delete it if this is the ranch's first start, else restore it", path.display())]
+    #[error(
+        "{} holds no key: delete it if this is the ranch's first start, else restore it",
+        path.display()
+    )]
     EmptyKeyFile {
         /// The file.
         path: PathBuf,

@@ -57,13 +57,19 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// Several files cannot go into one phext.
-    #[error("--phext names one phext, but {} is a directory: import its files one by one", path.display())]
+    #[error(
+        "--phext names one phext, but {} is a directory: import its files one by one",
+        path.display()
+    )]
     OnePhext {
         /// The directory.
         path: PathBuf,
     },
     /// A file whose name cannot be a phext's.
-    #[error("{} cannot be a phext's name: rename the file, or import it alone with --phext", path.display())]
+    #[error(
+        "{} cannot be a phext's name: rename the file, or import it alone with --phext",
+        path.display()
+    )]
     FileName {
         /// The file.
         path: PathBuf,
