@@ -2,7 +2,7 @@
 
 use http::Method;
 use ranch_chaos::ranch::ADMIN_KEY;
-use ranch_chaos::{Answer, Client, Layout};
+use ranch_chaos::{Answer, Client, Cluster, Layout};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -56,8 +56,7 @@ async fn tenants_are_added_listed_and_held_to_their_quota() {
 #[tokio::test]
 async fn the_cluster_describes_itself() {
     let (ranch, _) = ranch_with("will").await;
-    let cluster =
-        ranch.wait_cluster("all up", ranch_chaos::ranch::START_LIMIT, |cluster| cluster.is_whole());
+    let cluster = ranch.wait_cluster("all up", ranch_chaos::ranch::START_LIMIT, Cluster::is_whole);
     let cluster = cluster.await.unwrap();
     let nodes: Vec<_> = cluster.nodes.iter().map(|node| (node.id, node.name.as_str())).collect();
     assert_eq!(nodes, [(1, "node1"), (2, "node2"), (3, "node3")]);
@@ -99,7 +98,8 @@ async fn writers_side_by_side_do_not_overshoot_a_quota() {
         });
     }
     let stored: usize = writers.join_all().await.into_iter().sum();
-    let quota = (0.05 * 1_048_576.0) as usize;
+    // 0.05 MB of 2^20 bytes, rounded.
+    let quota = 52_429;
     // A scroll counts its bytes and 64 more.
     assert_eq!(stored, quota / (BYTES + 64), "as many as fit, and not one more");
     let stats = object(&admin.get("/api/v2/admin/tenants/busy/stats").await.unwrap());

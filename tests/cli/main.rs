@@ -1,7 +1,11 @@
 //! The command line as an operator uses it: `ranch up`, phexts in and out, and what is said when
 //! something is wrong.
 
+// In a test, what cannot be is a failure like any other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod phexts;
+mod readme;
 mod refusals;
 mod scrolls;
 mod up;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use ranch_chaos::Cluster;
 use ranch_chaos::layout::{Layout, free_ports};
 
 use crate::support::{BINARY, ranch_with, refusal};
@@ -124,8 +125,7 @@ async fn a_damaged_data_directory() {
         // From now on the replica that was lost is behind, until another one has taken its place.
         assert_eq!(client.write("p", "2.1.1/1.1.1/1.1.1", "new").await.unwrap().status, 200);
         ranch.node(3).unwrap().start().unwrap();
-        let whole =
-            ranch.wait_cluster("node 3 to be refilled", LIMIT, |cluster| cluster.is_whole());
+        let whole = ranch.wait_cluster("node 3 to be refilled", LIMIT, Cluster::is_whole);
         whole.await.unwrap();
     }
     ranch.node(1).unwrap().kill().unwrap();

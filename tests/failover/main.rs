@@ -3,6 +3,9 @@
 //! `RELIABILITY.md`: R1 nothing acknowledged is lost, R2 reads are linearizable, R3 a write
 //! applies once, R6 a failed minority does not stop service.
 
+// In a test, what cannot be is a failure like any other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod disks;
 mod kills;
 
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use ranch_chaos::history::{self, Operation};
 use ranch_chaos::workload::Running;
-use ranch_chaos::{Ranch, Workload, check};
+use ranch_chaos::{Cluster, Ranch, Workload, check};
 
 /// How long service may be away, or a node may take to catch up: many times what is promised,
 /// since these tests run unoptimised on whatever machine there is. A hang is what they find here;
@@ -49,7 +52,7 @@ async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
 
 /// The node that leads the tenant's shard, and one that does not.
 async fn leader_and_follower(ranch: &Ranch) -> (u32, u32) {
-    let led = |cluster: &ranch_chaos::Cluster| cluster.leader_of(TENANT).is_some();
+    let led = |cluster: &Cluster| cluster.leader_of(TENANT).is_some();
     let cluster = ranch.wait_cluster("a leader", LIMIT, led).await.expect("a leader");
     let leader = cluster.leader_of(TENANT).expect("just seen");
     let follower = ranch.node_ids().into_iter().find(|id| *id != leader).expect("three nodes");
@@ -58,7 +61,6 @@ async fn leader_and_follower(ranch: &Ranch) -> (u32, u32) {
 
 /// Waits until every node is up and no replica is behind.
 async fn whole(ranch: &Ranch) {
-    let waited =
-        ranch.wait_cluster("every replica to catch up", LIMIT, |cluster| cluster.is_whole());
+    let waited = ranch.wait_cluster("every replica to catch up", LIMIT, Cluster::is_whole);
     waited.await.expect("the ranch becomes whole again");
 }

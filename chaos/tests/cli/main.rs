@@ -1,5 +1,8 @@
 //! `ranch-chaos check` on saved histories: what it prints and how it exits.
 
+// In a test, what cannot be is a failure like any other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
