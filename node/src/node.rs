@@ -109,6 +109,12 @@ impl Node {
         Arc::new(LocalShards::new(Arc::clone(&self.replicas)))
     }
 
+    /// Puts a filter over everything this node sends and hears from now on.
+    #[cfg(feature = "faults")]
+    pub fn set_filter(&self, filter: Arc<dyn ranch_proto::link::Filter>) {
+        self.replicas.shared.links.set_filter(filter);
+    }
+
     /// Waits for a fault that the node must not outlive.
     pub async fn fault(&mut self) -> NodeError {
         match self.faults.recv().await {
@@ -184,6 +190,7 @@ async fn open(
     let links = Arc::new(Links::new(LinkOptions {
         node: options.node.id,
         version: options.version.clone(),
+        boot: fastrand::u64(1..),
         cluster_id: Arc::new(RwLock::new(identity.cluster_id.clone())),
     }));
     for other in config.nodes.iter().filter(|other| other.id != options.node.id) {

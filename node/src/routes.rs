@@ -1,8 +1,11 @@
 //! Who leads what, as this node's replicas see it, and a bell that rings when it changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use openraft::async_runtime::WatchReceiver as _;
+use parking_lot::Mutex;
 use ranch_proto::schema::Route;
 use ranch_proto::shards::Routes;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
@@ -14,7 +17,7 @@ use tokio::sync::watch;
 pub(crate) struct RouteBoard {
     routes: Arc<Routes>,
     changes: watch::Sender<u64>,
-    known: Arc<parking_lot::Mutex<std::collections::BTreeMap<GroupId, Route>>>,
+    known: Arc<Mutex<BTreeMap<GroupId, (Route, Instant)>>>,
 }
 
 impl RouteBoard {
@@ -35,7 +38,12 @@ impl RouteBoard {
 
     /// Every route this node has seen itself.
     pub(crate) fn all(&self) -> Vec<Route> {
-        self.known.lock().values().cloned().collect()
+        self.known.lock().values().map(|(route, _)| route.clone()).collect()
+    }
+
+    /// Since when the present leader of `group`, or the lack of one, has been known.
+    pub(crate) fn since(&self, group: GroupId) -> Option<Instant> {
+        self.known.lock().get(&group).map(|(_, since)| *since)
     }
 
     /// Follows a replica's view of its leader until the replica has stopped.
@@ -56,9 +64,12 @@ impl RouteBoard {
     fn note(&self, group: GroupId, term: u64, leader: Option<NodeId>) {
         self.routes.learn(group, term, leader);
         let route = Route { group: group.0, term, leader: leader.map_or(0, |node| node.0) };
-        let before = self.known.lock().insert(group, route.clone());
-        if before.as_ref() != Some(&route) {
-            self.changes.send_modify(|count| *count += 1);
+        let mut known = self.known.lock();
+        if known.get(&group).is_some_and(|(before, _)| *before == route) {
+            return;
         }
+        known.insert(group, (route, Instant::now()));
+        drop(known);
+        self.changes.send_modify(|count| *count += 1);
     }
 }

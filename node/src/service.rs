@@ -59,6 +59,7 @@ impl Service {
             cluster_id: identity.cluster_id.clone(),
             node: identity.node,
             version: self.replicas.shared.version.clone(),
+            boot: self.replicas.shared.links.options().boot,
         };
         Frame { id: 0, body: Some(frame::Body::Hello(hello)) }
     }

@@ -24,59 +24,50 @@ const STAGGER: Duration = Duration::from_millis(80);
 /// Before this node begins another Pre-Vote in the same group.
 const AGAIN: Duration = Duration::from_millis(400);
 
-/// Begins a Pre-Vote in every group whose leader's node has been silent for `lease`, openraft's
-/// longest election timeout.
+/// Begins a Pre-Vote in every group whose leader has been silent for `lease`, openraft's longest
+/// election timeout.
 pub(crate) async fn watch(replicas: Arc<Replicas>, lease: Duration) {
     let mut begun: HashMap<GroupId, Instant> = HashMap::new();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        for (core, rank) in suspicious(&replicas, lease) {
-            let silence_needed = lease + STAGGER * rank;
-            if silence(&replicas, &core) < silence_needed
-                || begun.get(&core.group()).is_some_and(|at| at.elapsed() < AGAIN)
-            {
+        for core in replicas.cores() {
+            let group = core.group();
+            let silence = silence(&replicas, &core);
+            if silence < lease || begun.get(&group).is_some_and(|at| at.elapsed() < AGAIN) {
                 continue;
             }
-            begun.insert(core.group(), Instant::now());
-            // A replica that has stopped is reported by its own watcher.
-            let _ = core.raft().trigger().elect(true).await;
+            if rank(&core).is_some_and(|rank| silence >= lease + STAGGER * rank) {
+                begun.insert(group, Instant::now());
+                // A replica that has stopped is reported by its own watcher.
+                let _ = core.raft().trigger().elect(true).await;
+            }
         }
     }
 }
 
-/// For how long the node of the group's leader has been silent.
+/// For how long the process that leads the group has been silent. A process that took its place
+/// on the same machine does not speak for it.
 fn silence(replicas: &Replicas, core: &GroupCore) -> Duration {
-    let leader = core.leader().1.filter(|node| *node != replicas.shared.node);
-    let link = leader.and_then(|node| replicas.shared.links.get(node, Lane::Control));
-    link.map_or(Duration::ZERO, |link| link.silence())
+    let shared = &replicas.shared;
+    let leader = core.leader().1.filter(|node| *node != shared.node);
+    let Some(link) = leader.and_then(|node| shared.links.get(node, Lane::Control)) else {
+        return Duration::ZERO;
+    };
+    match (link.died(), shared.board.since(core.group())) {
+        (Some(died), Some(led_since)) if died >= led_since => died.elapsed(),
+        _ => link.silence(),
+    }
 }
 
-/// The groups whose leader may be gone, with this node's turn among the voters left.
-fn suspicious(replicas: &Replicas, lease: Duration) -> Vec<(GroupCore, u32)> {
-    let me = replicas.shared.node;
-    let links = &replicas.shared.links;
-    let quiet = links.peers().into_iter().filter(|(node, _)| {
-        links.get(*node, Lane::Control).is_some_and(|link| link.silence() >= lease)
-    });
-    let quiet: Vec<_> = quiet.map(|(node, _)| node).collect();
-    if quiet.is_empty() {
-        return Vec::new();
-    }
-    let cores = replicas.cores().into_iter();
-    let led_by_quiet = cores.filter(|core| {
-        core.leader().1.is_some_and(|leader| leader != me && quiet.contains(&leader))
-    });
-    led_by_quiet
-        .filter_map(|core| {
-            let voters = core.status().voters.into_iter().map(|id| ReplicaId(id).node());
-            let mut left: Vec<_> = voters.filter(|node| !quiet.contains(node)).collect();
-            // A different voter begins in each group, so that leadership spreads.
-            let first = core.group().0 as usize % left.len().max(1);
-            left.rotate_left(first);
-            let rank = left.iter().position(|node| *node == me)?;
-            Some((core, rank as u32))
-        })
-        .collect()
+/// This replica's turn among the voters that are left, from 0; `None` if it does not vote.
+fn rank(core: &GroupCore) -> Option<u32> {
+    let leader = core.leader().1;
+    let voters = core.status().voters.into_iter().map(ReplicaId);
+    let mut left: Vec<_> = voters.filter(|voter| Some(voter.node()) != leader).collect();
+    // A different voter begins in each group, so that leadership spreads.
+    let first = core.group().0 as usize % left.len().max(1);
+    left.rotate_left(first);
+    left.iter().position(|voter| *voter == core.replica()).map(|rank| rank as u32)
 }

@@ -135,9 +135,21 @@ mod tests {
         let mut directory = Directory::default();
         let cluster = ClusterRecord { key_salt: vec![7; 32].into(), ..Default::default() };
         directory.apply(put_record(What::Cluster(cluster)));
-        directory.apply(put_record(What::Node(NodeRecord { id: 2, incarnation: 3, ..Default::default() })));
-        directory.apply(put_record(What::Shard(ShardRecord { id: 1, replicas: vec![2 << 32 | 3], ..Default::default() })));
-        directory.apply(put_record(What::Tenant(TenantRecord { id: "will".into(), shard: 1, ..Default::default() })));
+        directory.apply(put_record(What::Node(NodeRecord {
+            id: 2,
+            incarnation: 3,
+            ..Default::default()
+        })));
+        directory.apply(put_record(What::Shard(ShardRecord {
+            id: 1,
+            replicas: vec![2 << 32 | 3],
+            ..Default::default()
+        })));
+        directory.apply(put_record(What::Tenant(TenantRecord {
+            id: "will".into(),
+            shard: 1,
+            ..Default::default()
+        })));
         directory.apply(put_record(What::Key(key(1, "will"))));
         let mut copy = Directory::default();
         directory.records().for_each(|record| copy.apply(record));
@@ -156,7 +168,8 @@ mod tests {
         let cluster = ClusterRecord { key_salt: vec![7; 32].into(), ..Default::default() };
         directory.apply(put_record(What::Cluster(cluster)));
         let hash = directory.hash_key("pmb-v1-x").unwrap();
-        let record = KeyRecord { hash: hash.0.to_vec().into(), tenant: "a".into(), ..Default::default() };
+        let record =
+            KeyRecord { hash: hash.0.to_vec().into(), tenant: "a".into(), ..Default::default() };
         directory.apply(put_record(What::Key(record.clone())));
         assert_eq!(directory.find_key("pmb-v1-x").unwrap().tenant, "a");
         assert!(directory.find_key("pmb-v1-y").is_none());

@@ -8,12 +8,16 @@
 
 mod batch;
 mod connection;
+mod filter;
+mod heard;
 mod pending;
 mod pool;
 mod remote;
 
 pub use batch::Batched;
 pub use connection::{Link, LinkOptions, Sent};
+#[cfg(feature = "faults")]
+pub use filter::{Filter, Verdict};
 pub use pool::{Lane, Links};
 pub use remote::RemoteShards;
 

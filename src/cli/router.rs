@@ -134,6 +134,7 @@ fn link_options() -> LinkOptions {
     LinkOptions {
         node: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot: fastrand::u64(1..),
         cluster_id: Arc::default(),
     }
 }

@@ -6,7 +6,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
 
+use super::filter::{Gate, Outgoing};
+use super::heard::Heard;
 use super::pending::Pending;
 use super::{Batched, MESSAGE_MAX, PROTOCOL};
 use crate::refusal::ShardError;
@@ -39,6 +40,8 @@ pub struct LinkOptions {
     pub node: u32,
     /// Version of the binary.
     pub version: String,
+    /// Random, chosen when the process started.
+    pub boot: u64,
     /// Empty until known.
     pub cluster_id: Arc<RwLock<bytes::Bytes>>,
 }
@@ -50,26 +53,9 @@ pub struct Link {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// When the peer was last heard, over all connections of a link.
-struct Heard {
-    start: Instant,
-    ms: AtomicU64,
-}
-
-impl Heard {
-    fn now(&self) {
-        self.ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.ms.load(Ordering::Relaxed));
-        self.start.elapsed().saturating_sub(heard)
-    }
-}
-
 #[derive(Clone)]
 struct Connected {
-    queue: mpsc::Sender<Frame>,
+    queue: Outgoing,
     pending: Arc<Pending>,
 }
 
@@ -83,11 +69,11 @@ pub struct Sent {
 impl Link {
     /// Starts a link to `addr` (`host:port`), which connects and reconnects by itself.
     #[must_use]
-    pub fn start(addr: String, options: LinkOptions) -> Self {
+    pub(super) fn start(addr: String, options: LinkOptions, gate: Gate) -> Self {
         let current = Arc::new(RwLock::new(None));
-        let heard = Arc::new(Heard { start: Instant::now(), ms: AtomicU64::new(0) });
+        let heard = Arc::new(Heard::new());
         let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
-        let keeper = Keeper { addr, options, current: shared, heard: ears };
+        let keeper = Keeper { addr, options, gate, current: shared, heard: ears };
         Self { current, heard, task: tokio::spawn(keeper.run()) }
     }
 
@@ -135,6 +121,13 @@ impl Link {
         self.heard.silence()
     }
 
+    /// When the process that was at the other end before the present one was last heard; `None`
+    /// while the peer has not restarted.
+    #[must_use]
+    pub fn died(&self) -> Option<Instant> {
+        self.heard.died()
+    }
+
     /// Whether a connection stands at this moment.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -180,6 +173,7 @@ fn unknown(detail: &str) -> ShardError {
 struct Keeper {
     addr: String,
     options: LinkOptions,
+    gate: Gate,
     current: Arc<RwLock<Option<Connected>>>,
     heard: Arc<Heard>,
 }
@@ -195,6 +189,8 @@ enum LinkEnd {
     Stream { status: Box<tonic::Status> },
     #[error("the peer closed the stream")]
     Closed,
+    #[error("nothing can be connected to the peer")]
+    Cut,
     #[error("the peer has been silent for {DEAD_AFTER:?}")]
     Silent,
 }
@@ -226,14 +222,16 @@ impl Keeper {
             Ok((connected, inbound)) => {
                 tracing::debug!(peer = %self.addr, "link up");
                 *self.current.write() = Some(connected.clone());
-                self.heard.now();
-                serve(&connected, &self.heard, inbound).await
+                serve(&connected, &self.heard, &self.gate, inbound).await
             }
             Err(end) => end,
         }
     }
 
     async fn connect(&self) -> Result<(Connected, tonic::Streaming<Envelope>), LinkEnd> {
+        if !self.gate.connects() {
+            return Err(LinkEnd::Cut);
+        }
         let channel = connect_channel(&self.addr).await?;
         let mut client = RanchClient::new(channel)
             .max_decoding_message_size(MESSAGE_MAX)
@@ -244,6 +242,7 @@ impl Keeper {
             cluster_id: self.options.cluster_id.read().clone(),
             node: self.options.node,
             version: self.options.version.clone(),
+            boot: self.options.boot,
         };
         // The queue is empty, so this cannot fail; the hello is the first frame.
         let _ = queue.try_send(Frame { id: 0, body: Some(frame::Body::Hello(hello)) });
@@ -251,6 +250,7 @@ impl Keeper {
         let response = opened.await.map_err(|_| LinkEnd::Silent)?;
         let inbound =
             response.map_err(|status| LinkEnd::Stream { status: Box::new(status) })?.into_inner();
+        let queue = self.gate.outgoing(queue);
         Ok((Connected { queue, pending: Arc::default() }, inbound))
     }
 }
@@ -272,6 +272,7 @@ async fn connect_channel(addr: &str) -> Result<Channel, LinkEnd> {
 async fn serve(
     connected: &Connected,
     heard: &Heard,
+    gate: &Gate,
     mut inbound: tonic::Streaming<Envelope>,
 ) -> LinkEnd {
     let mut tick = tokio::time::interval(PING_AFTER);
@@ -280,9 +281,10 @@ async fn serve(
         tokio::select! {
             biased;
             message = inbound.next() => match message {
+                Some(Ok(_)) if !gate.hears() => {}
                 Some(Ok(envelope)) => {
+                    deliver(&connected.pending, heard, envelope);
                     heard.now();
-                    deliver(&connected.pending, envelope);
                 }
                 Some(Err(status)) => return LinkEnd::Stream { status: Box::new(status) },
                 None => return LinkEnd::Closed,
@@ -300,10 +302,12 @@ async fn serve(
     }
 }
 
-fn deliver(pending: &Pending, envelope: Envelope) {
+fn deliver(pending: &Pending, heard: &Heard, envelope: Envelope) {
     for frame in envelope.frames {
-        if let Some(frame::Body::Reply(reply)) = frame.body {
-            pending.complete(frame.id, reply);
+        match frame.body {
+            Some(frame::Body::Reply(reply)) => pending.complete(frame.id, reply),
+            Some(frame::Body::Hello(hello)) => heard.hello(hello.boot),
+            Some(frame::Body::Request(_)) | None => {}
         }
     }
 }

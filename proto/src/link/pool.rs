@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tonic::transport::Channel;
 
 use super::connection::plain_client;
+use super::filter::Slot;
 use super::{Link, LinkOptions};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
@@ -25,6 +26,7 @@ pub enum Lane {
 pub struct Links {
     options: LinkOptions,
     peers: RwLock<HashMap<NodeId, Peer>>,
+    filter: Slot,
 }
 
 struct Peer {
@@ -37,13 +39,19 @@ impl Links {
     /// An empty pool; links are made when first used.
     #[must_use]
     pub fn new(options: LinkOptions) -> Self {
-        Self { options, peers: RwLock::default() }
+        Self { options, peers: RwLock::default(), filter: Slot::default() }
     }
 
     /// What the links say of this process.
     #[must_use]
     pub fn options(&self) -> &LinkOptions {
         &self.options
+    }
+
+    /// Puts a filter in force over everything these links send and hear from now on.
+    #[cfg(feature = "faults")]
+    pub fn set_filter(&self, filter: Arc<dyn super::Filter>) {
+        self.filter.set(filter);
     }
 
     /// Sets a peer's address; links to an older address of it are closed.
@@ -69,7 +77,7 @@ impl Links {
     /// The link to a peer, started if need be; `None` when its address is not known.
     #[must_use]
     pub fn get(&self, node: NodeId, lane: Lane) -> Option<Arc<Link>> {
-        if let Some(link) = self.peers.read().get(&node).and_then(|peer| peer.lane(lane).clone()) {
+        if let Some(link) = self.peers.read().get(&node).and_then(|peer| peer.lane(lane)) {
             return Some(link);
         }
         let mut peers = self.peers.write();
@@ -79,7 +87,8 @@ impl Links {
             Lane::Control => &mut peer.control,
             Lane::Data => &mut peer.data,
         };
-        let start = || Arc::new(Link::start(addr, self.options.clone()));
+        let gate = self.filter.gate(node, lane);
+        let start = || Arc::new(Link::start(addr, self.options.clone(), gate));
         Some(Arc::clone(slot.get_or_insert_with(start)))
     }
 
@@ -88,6 +97,10 @@ impl Links {
     /// # Errors
     /// [`ShardError::Unavailable`] when the peer is unknown or cannot be reached.
     pub async fn client(&self, node: NodeId) -> Result<RanchClient<Channel>, ShardError> {
+        if !self.filter.gate(node, Lane::Data).connects() {
+            let detail = format!("node {node} cannot be reached");
+            return Err(ShardError::Unavailable { detail });
+        }
         let addr = self.peers.read().get(&node).map(|peer| peer.addr.clone());
         let detail = || format!("the address of node {node} is not known");
         plain_client(&addr.ok_or_else(|| ShardError::Unavailable { detail: detail() })?).await
@@ -95,10 +108,10 @@ impl Links {
 }
 
 impl Peer {
-    fn lane(&self, lane: Lane) -> &Option<Arc<Link>> {
+    fn lane(&self, lane: Lane) -> Option<Arc<Link>> {
         match lane {
-            Lane::Control => &self.control,
-            Lane::Data => &self.data,
+            Lane::Control => self.control.clone(),
+            Lane::Data => self.data.clone(),
         }
     }
 }

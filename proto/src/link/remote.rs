@@ -159,9 +159,7 @@ impl Follower {
             }
             Err(_) => return,
         };
-        while let Ok(Ok(Some(event))) =
-            tokio::time::timeout(SILENCE_MAX, events.message()).await
-        {
+        while let Ok(Ok(Some(event))) = tokio::time::timeout(SILENCE_MAX, events.message()).await {
             self.take(event);
         }
     }
