@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_true_history_passes() {
-        let ledger = ledger(&[&[("0-0;", true), ("0-1;", false), ("0-2;", true)], &[("1-0;", true)]]);
+        let ledger =
+            ledger(&[&[("0-0;", true), ("0-1;", false), ("0-2;", true)], &[("1-0;", true)]]);
         ledger.check("0-0;1-0;0-2;");
         ledger.check("1-0;0-0;0-1;0-2;");
         assert_eq!(ledger.acknowledged(), 3);

@@ -18,7 +18,8 @@ pub fn listen() {
     LazyLock::force(&BEGIN);
     // Refused when another test did so before, in the same process.
     let _ = tracing::subscriber::set_global_default(
-        tracing_subscriber::registry().with(Notices { shown: std::env::var_os("RANCH_TEST_LOG").is_some() }),
+        tracing_subscriber::registry()
+            .with(Notices { shown: std::env::var_os("RANCH_TEST_LOG").is_some() }),
     );
 }
 

@@ -74,11 +74,15 @@ impl Ranch {
         config.storage.write_buffer_mb = 8;
         config.storage.flush_interval_ms = 500;
         let listeners = NODES.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        config.nodes = NODES.into_iter().zip(&listeners).map(|(node, listener)| NodeConfig {
-            addr: listener.local_addr().expect("a bound socket has an address").to_string(),
-            data_dir: root.join(format!("node{node}")),
-            ..NodeConfig::local(node.0)
-        }).collect();
+        config.nodes = NODES
+            .into_iter()
+            .zip(&listeners)
+            .map(|(node, listener)| NodeConfig {
+                addr: listener.local_addr().expect("a bound socket has an address").to_string(),
+                data_dir: root.join(format!("node{node}")),
+                ..NodeConfig::local(node.0)
+            })
+            .collect();
         drop(listeners);
         tune(&mut config);
         config.validate().expect("the configuration is valid");
