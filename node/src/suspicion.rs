@@ -21,12 +21,17 @@ use crate::replicas::Replicas;
 const LOOK: Duration = Duration::from_millis(20);
 /// Between the beginnings of two voters.
 const STAGGER: Duration = Duration::from_millis(80);
-/// Before this node begins another Pre-Vote in the same group.
-const AGAIN: Duration = Duration::from_millis(400);
+/// Added to the lease, because a follower counts it from when it took in the leader's last
+/// message, which is a little after the message was heard.
+const MARGIN: Duration = Duration::from_millis(20);
+/// Before this node begins another Pre-Vote in the same group: it is refused here or elsewhere
+/// while a lease has some milliseconds to go.
+const AGAIN: Duration = Duration::from_millis(60);
 
 /// Begins a Pre-Vote in every group whose leader has been silent for `lease`, openraft's longest
 /// election timeout.
 pub(crate) async fn watch(replicas: Arc<Replicas>, lease: Duration) {
+    let lease = lease + MARGIN;
     let mut begun: HashMap<GroupId, Instant> = HashMap::new();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
