@@ -5,6 +5,8 @@
 //! own, so that one can be killed alone; tests run one after another, because their deadlines
 //! are meant for a machine that is not starved.
 
+#![allow(clippy::expect_used, reason = "tests fail by panicking, helpers of theirs as well")]
+
 mod client;
 mod ledger;
 mod notices;

@@ -101,13 +101,11 @@ async fn survives_without(ranch: Ranch, tenant: &Tenant, leader: NodeId) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_cut_off_comes_back_quietly() {
     let (ranch, tenant, leader) = with_tenant("quiet-return").await;
-    // Its own shard must not be the one looked at.
     let follower = ranch.others(leader)[0];
     let term = term_of(&ranch, leader, tenant.group).await;
     let writers = Writers::start(vec![ranch.client(leader)], &tenant, SOON);
     ranch.wires.isolate(follower, &ranch.others(follower));
-    // It has noticed, long ago, when it sees no leader of a group that others lead: it asks for
-    // pre-votes in vain from then on. Ten lost elections' time is enough to grow a term in.
+    // Time for five lost elections at least, each of which would raise the term by one.
     let began = std::time::Instant::now();
     let alone = async || began.elapsed() > Duration::from_secs(5);
     until(SOON, alone, || "time stands still".into()).await;

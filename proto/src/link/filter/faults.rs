@@ -114,6 +114,7 @@ pub(in crate::link) struct Outgoing {
 
 impl Outgoing {
     /// Queues a frame, unless the filter loses it: then it counts as sent.
+    #[expect(clippy::result_large_err, reason = "the form of the queue it stands for")]
     pub(in crate::link) fn try_send(&self, frame: Frame) -> Result<(), TrySendError<Frame>> {
         let wait = match self.gate.verdict(&frame) {
             Verdict::Drop => return Ok(()),
