@@ -6,7 +6,7 @@ use ranch_proto::{GroupId, NodeId, RequestId, ShardError};
 
 use crate::client::Tenant;
 use crate::ledger::{Writers, until};
-use crate::ranch::{NODES, Ranch, SOON};
+use crate::ranch::{NODES, Ranch, SOON, other_than};
 
 /// Given to requests that are expected to fail, by a node that is cut off.
 const BRIEFLY: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ async fn with_tenant(name: &str) -> (Ranch, Tenant, NodeId) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_cut_off_gives_way() {
     let (ranch, tenant, leader) = with_tenant("cut-off-leader").await;
-    let others = ranch.others(leader);
+    let others = other_than(leader);
     ranch.wires.isolate(leader, &others);
     let (alone, majority) = (ranch.client(leader), ranch.client(others[0]));
     let open = RequestId::random();
@@ -57,7 +57,7 @@ async fn a_leader_cut_off_gives_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deaf_leader_gives_way() {
     let (ranch, tenant, leader) = with_tenant("deaf-leader").await;
-    for other in ranch.others(leader) {
+    for other in other_than(leader) {
         ranch.wires.cut(other, leader);
     }
     survives_without(ranch, &tenant, leader).await;
@@ -67,7 +67,7 @@ async fn a_deaf_leader_gives_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mute_leader_gives_way() {
     let (ranch, tenant, leader) = with_tenant("mute-leader").await;
-    for other in ranch.others(leader) {
+    for other in other_than(leader) {
         ranch.wires.cut(leader, other);
     }
     survives_without(ranch, &tenant, leader).await;
@@ -76,7 +76,7 @@ async fn a_mute_leader_gives_way() {
 /// The others write without `leader`, which answers no linearizable read, and after heal all is
 /// as it should be.
 async fn survives_without(ranch: Ranch, tenant: &Tenant, leader: NodeId) {
-    let others = ranch.others(leader);
+    let others = other_than(leader);
     let (alone, majority) = (ranch.client(leader), ranch.client(others[0]));
     let open = RequestId::random();
     let tried = alone.append_at(leader, tenant, (open, "open;"), BRIEFLY).await;
@@ -101,10 +101,10 @@ async fn survives_without(ranch: Ranch, tenant: &Tenant, leader: NodeId) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_cut_off_comes_back_quietly() {
     let (ranch, tenant, leader) = with_tenant("quiet-return").await;
-    let follower = ranch.others(leader)[0];
+    let follower = other_than(leader)[0];
     let term = term_of(&ranch, leader, tenant.group).await;
     let writers = Writers::start(vec![ranch.client(leader)], &tenant, SOON);
-    ranch.wires.isolate(follower, &ranch.others(follower));
+    ranch.wires.isolate(follower, &other_than(follower));
     // Time for five lost elections at least, each of which would raise the term by one.
     let began = std::time::Instant::now();
     let alone = async || began.elapsed() > Duration::from_secs(5);

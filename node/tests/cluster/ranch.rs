@@ -163,11 +163,6 @@ impl Ranch {
         self.machines.keys().copied().collect()
     }
 
-    /// The other nodes than this.
-    pub fn others(&self, node: NodeId) -> Vec<NodeId> {
-        NODES.into_iter().filter(|other| *other != node).collect()
-    }
-
     /// What a node says of its replica of a group.
     pub async fn status(&self, node: NodeId, group: GroupId) -> Option<GroupStatus> {
         let shards = &self.machines[&node].shards;
@@ -282,6 +277,11 @@ impl Ranch {
         }
         text
     }
+}
+
+/// The nodes but this one.
+pub fn other_than(node: NodeId) -> Vec<NodeId> {
+    NODES.into_iter().filter(|other| *other != node).collect()
 }
 
 /// Ends a runtime with everything on it.

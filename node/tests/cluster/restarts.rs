@@ -4,7 +4,7 @@ use ranch_proto::{NodeId, ReplicaId, RequestId};
 
 use crate::ledger::{Writers, until};
 use crate::notices;
-use crate::ranch::{CONVERGED, NODES, Ranch, SOON};
+use crate::ranch::{CONVERGED, NODES, Ranch, SOON, other_than};
 
 /// R1, R3, R6: the leader dies under writers and comes back with its data; nothing acknowledged
 /// is lost or doubled, and everyone converges.
@@ -14,7 +14,7 @@ async fn a_killed_leader_comes_back() {
     let tenant = ranch.client(NODES[0]).add_tenant("will", SOON).await;
     ranch.converged().await;
     let leader = ranch.led_among(&NODES, tenant.group).await;
-    let others = ranch.others(leader);
+    let others = other_than(leader);
     let clients = others.iter().chain(&others).map(|node| ranch.client(*node)).collect();
     let writers = Writers::start(clients, &tenant, SOON);
     grows(&ranch, &tenant, others[0]).await;
@@ -48,8 +48,8 @@ async fn a_follower_that_missed_too_much_gets_a_snapshot() {
     let tenant = ranch.client(NODES[0]).add_tenant("will", SOON).await;
     ranch.converged().await;
     let leader = ranch.led_among(&NODES, tenant.group).await;
-    let follower = ranch.others(leader)[0];
-    ranch.wires.isolate(follower, &ranch.others(follower));
+    let follower = other_than(leader)[0];
+    ranch.wires.isolate(follower, &other_than(follower));
     let missed_from = ranch.status(leader, tenant.group).await.expect("it leads").last_index;
     let clients = vec![ranch.client(leader); 4];
     let writers = Writers::start(clients, &tenant, SOON);
@@ -75,7 +75,7 @@ async fn a_follower_that_missed_too_much_gets_a_snapshot() {
 async fn a_node_without_its_disk_comes_back_as_another() {
     let mut ranch = Ranch::found("lost-disk", |_| ()).await;
     let lost = NODES[0];
-    let others = ranch.others(lost);
+    let others = other_than(lost);
     let tenant = ranch.client(others[0]).add_tenant("will", SOON).await;
     let clients = others.iter().map(|node| ranch.client(*node)).collect();
     let writers = Writers::start(clients, &tenant, SOON);
