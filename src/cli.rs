@@ -94,6 +94,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Longest wait for a node's databases to close. It passes in full when standard input is read.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
+
 impl Command {
     fn run(self) -> Result<(), CliError> {
         // A client does one thing at a time; a node and a router use every core.
@@ -104,9 +107,15 @@ impl Command {
         .enable_all()
         .build()
         .map_err(|source| CliError::Runtime { source })?;
+        let opens_databases = matches!(self, Self::Node(_));
         let result = runtime.block_on(self.carry_out());
-        // A blocked read of standard input must not keep the process.
-        runtime.shutdown_background();
+        if opens_databases {
+            // They must be closed before the process goes, or their own threads abort it.
+            runtime.shutdown_timeout(CLOSE_LIMIT);
+        } else {
+            // A blocked read of standard input must not keep the process.
+            runtime.shutdown_background();
+        }
         result
     }
 

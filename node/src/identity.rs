@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ranch_proto::hex;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
@@ -81,7 +82,9 @@ impl Identity {
                 stored.version
             )));
         }
-        let bytes = |text: &str| unhex(text).ok_or_else(|| damaged("bad hex digits".to_owned()));
+        let bytes = |text: &str| {
+            hex::decode(text).map(Bytes::from).ok_or_else(|| damaged("bad hex digits".to_owned()))
+        };
         let (boot_nonce, cluster_id) = (bytes(&stored.boot_nonce)?, bytes(&stored.cluster_id)?);
         let (node, incarnation) = (stored.node, stored.incarnation);
         let settled = stored.settled;
@@ -94,8 +97,8 @@ impl Identity {
             version: VERSION,
             node: self.node,
             incarnation: self.incarnation,
-            boot_nonce: hex(&self.boot_nonce),
-            cluster_id: hex(&self.cluster_id),
+            boot_nonce: hex::encode(&self.boot_nonce),
+            cluster_id: hex::encode(&self.cluster_id),
             settled: self.settled,
         };
         // A struct of numbers and strings always has a TOML form.
@@ -115,22 +118,6 @@ impl Identity {
 fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NodeError {
     let path = path.to_owned();
     move |source| NodeError::File { action, path, source }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Bytes> {
-    let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
-        return None;
-    }
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs.collect::<Option<Vec<u8>>>().map(Bytes::from)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let reply = self.call(request::Body::Append(append_to_wire(&rpc)), &option).await?;
-        append_from_wire(reply)
+        append_from_wire(&reply)
     }
 
     fn stream_append<'s, S>(
@@ -220,7 +220,7 @@ impl Peer {
                 .await
                 .map_err(|_| network("an append was not answered in time"))?
                 .map_err(|error| rpc_error(&error))?;
-            stream_result(reply, prev, last)
+            stream_result(&reply, prev, last)
         }
     }
 }
@@ -235,24 +235,26 @@ fn append_to_wire(rpc: &AppendEntriesRequest<TypeConfig>) -> wire::AppendRequest
 }
 
 fn append_from_wire(
-    reply: Reply,
+    reply: &Reply,
 ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-    let Some(reply::Body::Append(append)) = reply.body else { return Err(unexpected("an append")) };
-    match append.what {
+    let Some(reply::Body::Append(append)) = &reply.body else {
+        return Err(unexpected("an append"));
+    };
+    match &append.what {
         Some(append_reply::What::Success(_)) => Ok(AppendEntriesResponse::Success),
         Some(append_reply::What::Partial(id)) => {
-            Ok(AppendEntriesResponse::PartialSuccess(Some(log_id_from_wire(&id))))
+            Ok(AppendEntriesResponse::PartialSuccess(Some(log_id_from_wire(id))))
         }
         Some(append_reply::What::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
         Some(append_reply::What::HigherVote(vote)) => {
-            Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote)))
+            Ok(AppendEntriesResponse::HigherVote(vote_from_wire(vote)))
         }
         None => Err(unexpected("an append")),
     }
 }
 
 /// An append's reply as openraft's stream wants it.
-fn stream_result(reply: Reply, prev: Option<LogId>, last: Option<LogId>) -> Appended {
+fn stream_result(reply: &Reply, prev: Option<LogId>, last: Option<LogId>) -> Appended {
     let response = append_from_wire(reply)?;
     if matches!(response, AppendEntriesResponse::Conflict) && prev.is_none() {
         // Nothing precedes the first entry, so nothing can conflict with it.

@@ -10,6 +10,7 @@ use ranch_proto::directory::SharedDirectory;
 use ranch_proto::link::{LinkOptions, Links, MESSAGE_MAX};
 use ranch_proto::schema::ranch_server::RanchServer;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
+use ranch_raft::GroupCore;
 use ranch_raft::group::{self, Timers};
 use ranch_raft::log::{LogOptions, LogStore};
 use ranch_raft::state::{MetaFeed, StateOptions, StateStore};
@@ -32,6 +33,8 @@ use crate::tickers::{self, FlushOptions};
 
 /// Longest wait for one step of an orderly stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Faults that may wait; the first one ends the node.
+const FAULTS: usize = 16;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ pub struct NodeOptions {
 /// A running node.
 pub struct Node {
     replicas: Arc<Replicas>,
-    faults: mpsc::UnboundedReceiver<NodeError>,
+    faults: mpsc::Receiver<NodeError>,
     life: tokio::task::JoinHandle<()>,
     server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
     stop_server: oneshot::Sender<()>,
@@ -68,7 +71,7 @@ impl Node {
         let listener =
             listening.map_err(|source| NodeError::Listen { addr: addr.clone(), source })?;
         let identity = Identity::open(&options.node.data_dir, options.node.id)?;
-        let (report, faults) = mpsc::unbounded_channel();
+        let (report, faults) = mpsc::channel(FAULTS);
         let shared = open(&options, &identity, report.clone()).await?;
         let replicas = Arc::new(Replicas::new(shared));
         let identity = Arc::new(RwLock::new(identity));
@@ -97,7 +100,7 @@ impl Node {
         let life = tokio::spawn(async move {
             if let Err(error) = life.run().await {
                 // Nobody listens once the node itself is stopping.
-                let _ = report.send(error);
+                let _ = report.send(error).await;
             }
         });
         Ok(Self { replicas, faults, life, server, stop_server })
@@ -148,7 +151,7 @@ impl Node {
 /// Gives every leadership to a replica that holds everything, and waits briefly for it to take
 /// over, so that clients are spared an election.
 async fn hand_over(replicas: &Replicas) {
-    for core in replicas.cores().into_iter().filter(|core| core.is_leader()) {
+    for core in replicas.cores().into_iter().filter(GroupCore::is_leader) {
         let me = core.replica().0;
         let voters: Vec<u64> = core.status().voters;
         for to in voters.into_iter().filter(|id| *id != me) {
@@ -169,7 +172,7 @@ async fn hand_over(replicas: &Replicas) {
 async fn open(
     options: &NodeOptions,
     identity: &Identity,
-    faults: mpsc::UnboundedSender<NodeError>,
+    faults: mpsc::Sender<NodeError>,
 ) -> Result<Shared, NodeError> {
     let config = &options.config;
     let dir = options.node.data_dir.clone();
@@ -307,7 +310,7 @@ impl Life {
             let wait = self.options.config.cluster.election_max_ms;
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
-        cores.iter().for_each(ranch_raft::GroupCore::run);
+        cores.iter().for_each(GroupCore::run);
         Ok(())
     }
 }

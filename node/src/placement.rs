@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use ranch_proto::api_key::Secret;
 use ranch_proto::directory::Directory;
 use ranch_proto::schema::{KeyRecord, MetaCommand, Role, meta_command::What};
-use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId};
+use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, hex};
 use ranch_raft::GroupCore;
 
 use self::balance::Balance;
@@ -188,7 +188,7 @@ impl Placement {
             directory.hash_key(key.expose()).filter(|_| !known)
         });
         let Some(hash) = missing else { return };
-        let key_id = hash.0[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let key_id = hex::encode(&hash.0[..4]);
         let record = admin_key_record(hash.0.to_vec().into(), key_id);
         let request_id = RequestId::random().0.to_vec().into();
         let command = MetaCommand { request_id, what: Some(What::AddKey(record)) };

@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<openraft::Config>,
     pub(crate) queue: usize,
     /// Where a replica that stopped by itself is reported; the node then ends.
-    pub(crate) faults: mpsc::UnboundedSender<NodeError>,
+    pub(crate) faults: mpsc::Sender<NodeError>,
 }
 
 /// The running replicas of a node.
@@ -133,8 +133,8 @@ impl Replicas {
         let (core, faults) = (core.clone(), self.shared.faults.clone());
         tokio::spawn(async move {
             let detail = core.stopped().await;
-            // Nobody listens once the node itself is stopping.
-            let _ = faults.send(NodeError::ReplicaStopped { group: core.group(), detail });
+            // Nobody listens once the node itself is stopping, and a full queue has faults enough.
+            let _ = faults.try_send(NodeError::ReplicaStopped { group: core.group(), detail });
         });
     }
 

@@ -38,7 +38,7 @@ impl RouteBoard {
 
     /// Every route this node has seen itself.
     pub(crate) fn all(&self) -> Vec<Route> {
-        self.known.lock().values().map(|(route, _)| route.clone()).collect()
+        self.known.lock().values().map(|(route, _)| *route).collect()
     }
 
     /// Since when the present leader of `group`, or the lack of one, has been known.

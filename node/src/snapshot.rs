@@ -166,7 +166,8 @@ impl Incoming {
         core: &GroupCore,
     ) -> Result<SnapshotReply, Status> {
         let group = core.group();
-        let mut stage = SnapshotStage::begin(store, group, self.meta.clone()).map_err(refuse)?;
+        let mut stage = SnapshotStage::begin(store, group, self.meta.clone())
+            .map_err(|error| refuse(&error))?;
         let staged: SnapshotHandle = loop {
             match next(&mut parts).await? {
                 Some(What::Chunk(chunk)) => {
@@ -178,7 +179,8 @@ impl Incoming {
                 }
             }
         };
-        tracing::info!(%group, last = ?self.meta.last_log_id.map(|id| id.index), "installing a snapshot");
+        let last = self.meta.last_log_id.map(|id| id.index);
+        tracing::info!(%group, ?last, "installing a snapshot");
         let snapshot = SnapshotOf::<TypeConfig, _> { meta: self.meta, snapshot: staged };
         let installed = core.raft().install_full_snapshot(self.vote, snapshot).await;
         let reply = installed.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
@@ -196,9 +198,9 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Status::internal(error.to_string()))?.map_err(refuse)
+    done.map_err(|error| Status::internal(error.to_string()))?.map_err(|error| refuse(&error))
 }
 
-fn refuse(error: StateError) -> Status {
+fn refuse(error: &StateError) -> Status {
     Status::data_loss(error.to_string())
 }

@@ -38,12 +38,11 @@ pub const CHOSEN_KEY_MIN: usize = 16;
 pub fn generate() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0_u8; 20];
     getrandom::fill(&mut bytes)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Secret(format!("pmb-v1-{hex}")))
+    Ok(Secret(format!("pmb-v1-{}", crate::hex::encode(&bytes))))
 }
 
 /// A key as it is stored: BLAKE3 keyed with the ranch's own salt.
-#[derive(Clone, Copy, Debug, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeyHash(pub [u8; 32]);
 
 impl KeyHash {
@@ -57,6 +56,14 @@ impl KeyHash {
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+}
+
+impl Eq for KeyHash {}
+
+impl std::hash::Hash for KeyHash {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod config;
 pub mod coordinate;
 pub mod directory;
+pub mod hex;
 pub mod ids;
 pub mod keys;
 pub mod link;

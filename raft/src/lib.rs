@@ -1,7 +1,7 @@
 //! Replication and storage: the Raft log engine, the state machines of shards and of the meta
 //! group, snapshots, and [`group`], the handles through which a node proposes and reads.
 //!
-//! Only this crate opens RocksDB. It knows nothing of sockets, HTTP or placement.
+//! Only this crate opens `RocksDB`. It knows nothing of sockets, HTTP or placement.
 
 pub mod convert;
 pub mod group;

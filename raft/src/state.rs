@@ -2,7 +2,7 @@
 //!
 //! What must hold, and where it is kept:
 //! 1. Applying is pure: the same entries give the same rows on every replica, wherever batches of
-//!    entries begin and end. No clock, no randomness; time comes stamped in the entry ([`machine`]).
+//!    entries begin and end. No clock, no randomness; time comes with the entry ([`machine`]).
 //! 2. Everything a batch changes, its applied log id too, is one write ([`batch`]). There is no
 //!    write-ahead log here: the Raft log is it, so nothing may be purged from that log before it
 //!    is durable here ([`progress`]).

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ranch_proto::link::Lane;
 use ranch_proto::{GroupId, ReplicaId};
+use ranch_raft::GroupCore;
 
 use crate::replicas::Replicas;
 
@@ -23,7 +24,7 @@ impl Balance {
     /// Hands over at most one leadership.
     pub(super) async fn turn(&mut self, replicas: &Replicas, me: ReplicaId) {
         let cores = replicas.shards().into_iter().map(|shard| shard.core().clone());
-        let (led, not_led): (Vec<_>, Vec<_>) = cores.partition(|core| core.is_leader());
+        let (led, not_led): (Vec<_>, Vec<_>) = cores.partition(GroupCore::is_leader);
         for core in not_led {
             self.leading.remove(&core.group());
         }

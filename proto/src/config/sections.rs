@@ -70,7 +70,7 @@ section! {
         /// briefly needs no snapshot.
         log_keep_entries: u64 = 4_096,
         /// Cache for blocks read from disk, in MiB a node.
-        block_cache_mb: u64 = 64,
+        block_cache_mb: u64 = 32,
         /// Memory for writes not flushed yet, in MiB a node.
         write_buffer_mb: u64 = 32,
         /// Most a node sends or receives of snapshots, in MiB a second.

@@ -1,4 +1,4 @@
-//! The read barrier of a group: one confirmation of leadership (ReadIndex, Raft §6.4 of
+//! The read barrier of a group: one confirmation of leadership (`ReadIndex`, Raft §6.4 of
 //! Ongaro's dissertation) serves all reads that were waiting when it began.
 //!
 //! A read that arrives while a confirmation is under way waits for the next one, because the

@@ -67,8 +67,7 @@ impl GroupCore {
         let config = Arc::clone(&options.config);
         let built = Raft::build(options.replica.0, config, network, log, machine).await;
         let group = options.group;
-        let raft =
-            built.map_err(|fatal| GroupError::Fatal { group, detail: fatal.to_string() })?;
+        let raft = built.map_err(|fatal| GroupError::Fatal { group, detail: fatal.to_string() })?;
         let barrier = Barrier::start(group, raft.clone());
         Ok(Self { group, replica: options.replica, raft, barrier })
     }
@@ -132,9 +131,7 @@ impl GroupCore {
         let members: BTreeSet<u64> = members.iter().map(|replica| replica.0).collect();
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-            Err(error) => {
-                Err(GroupError::Fatal { group: self.group, detail: error.to_string() })
-            }
+            Err(error) => Err(GroupError::Fatal { group: self.group, detail: error.to_string() }),
         }
     }
 
@@ -174,7 +171,7 @@ impl GroupCore {
     /// not be asked otherwise. Returns whether it was asked.
     pub async fn transfer_leader(&self, to: ReplicaId) -> bool {
         let metrics = self.metrics();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0)).cloned();
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0)).copied();
         let matched = matched.flatten().map(|id| id.index);
         if matched.is_none() || matched < metrics.last_log_index {
             return false;
@@ -214,12 +211,11 @@ impl GroupCore {
             (Ok(()), ServerState::Learner) => "learner",
             (Ok(()), _) => "follower",
         };
-        let progress = metrics.replication.iter().flatten().map(|(replica, matched)| {
-            ReplicaProgress {
+        let progress =
+            metrics.replication.iter().flatten().map(|(replica, matched)| ReplicaProgress {
                 replica: *replica,
                 matched: matched.as_ref().map_or(0, |id| id.index),
-            }
-        });
+            });
         GroupStatus {
             group: self.group.0,
             replica: self.replica.0,

@@ -62,7 +62,9 @@ impl<E: Entries> Proposer<E> {
     /// Starts the proposer of a group; at most `limit` commands wait.
     pub(super) fn start(group: GroupId, raft: RaftHandle, limit: usize) -> Self {
         let (queue, waiting) = mpsc::channel(limit);
-        tokio::spawn(Packer::<E> { raft, stamp_ms: 0, in_flight: FuturesUnordered::new() }.run(waiting));
+        tokio::spawn(
+            Packer::<E> { raft, stamp_ms: 0, in_flight: FuturesUnordered::new() }.run(waiting),
+        );
         Self { group, queue }
     }
 

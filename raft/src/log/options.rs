@@ -22,7 +22,7 @@ impl Default for LogOptions {
         Self {
             batch_bytes_max: 4 << 20,
             queue_bytes_max: 32 << 20,
-            cache_bytes_max: 32 << 20,
+            cache_bytes_max: 16 << 20,
             read_bytes_max: 1 << 20,
             write_buffer_bytes: 16 << 20,
         }

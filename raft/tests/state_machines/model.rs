@@ -219,7 +219,8 @@ fn any_op() -> impl Strategy<Value = Op> {
 
 /// A command; its request id and idempotency key are drawn from few, so that they repeat.
 fn any_command() -> impl Strategy<Value = Command> {
-    let ops = prop_oneof![2 => prop::collection::vec(any_op(), 1), 1 => prop::collection::vec(any_op(), 0..5)];
+    let (one, few) = (prop::collection::vec(any_op(), 1), prop::collection::vec(any_op(), 0..5));
+    let ops = prop_oneof![2 => one, 1 => few];
     let idempotency = prop::option::weighted(0.3, (0..3_u8, 0..2_u8));
     let quota = prop::option::weighted(0.4, 100..20_000_u64);
     (0..40_u8, 0..TENANTS.len(), ops, any::<bool>(), quota, idempotency).prop_map(
