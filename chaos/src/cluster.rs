@@ -41,6 +41,9 @@ pub struct Shard {
     pub leader: Option<u32>,
     /// The nodes that hold it.
     pub replicas: Vec<u32>,
+    /// The replicas that vote, as `node.incarnation`.
+    #[serde(default)]
+    pub voters: Vec<String>,
     /// The highest term heard of.
     pub term: u64,
     /// How many log entries the replica furthest behind lacks; absent without a leader.

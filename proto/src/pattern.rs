@@ -202,6 +202,9 @@ fn parse(text: &str) -> Option<Pattern> {
     }
     let arms = text.split(is_arm_break).take(4).map(|arm| parts(arm.split('.')));
     let arms: Vec<_> = arms.collect::<Option<_>>()?;
+    if matches!(arms.as_slice(), [only] if *only == [Part::Any]) {
+        return Some(Pattern::ALL);
+    }
     (arms.len() <= 3).then_some(Pattern { form: Form::Arms(arms) })
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
-use ranch_proto::{Directory, GroupId, NodeId, Shards};
+use ranch_proto::{Directory, GroupId, NodeId, ReplicaId, Shards};
 use serde::Serialize;
 
 /// A node that does not answer in this time counts as down.
@@ -60,6 +60,9 @@ pub struct Shard {
     pub leader: Option<u32>,
     /// The nodes that hold it.
     pub replicas: Vec<u32>,
+    /// The replicas that vote, as `node.incarnation`; a node that lost its disk comes back under
+    /// the next incarnation. Empty without a leader.
+    pub voters: Vec<String>,
     /// The highest term heard of.
     pub term: u64,
     /// Entries the replica furthest behind lacks; absent without a leader.
@@ -148,6 +151,16 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
         }
         _ => {}
     }
+    let voters: Vec<ReplicaId> = leader
+        .map(|(_, account)| account.voters.iter().copied().map(ReplicaId).collect())
+        .unwrap_or_default();
+    for node in &replicas {
+        let current = directory.replica_on(*node);
+        let votes = current.is_some_and(|replica| voters.contains(&replica));
+        if leader.is_some() && id != GroupId::META && !votes {
+            cluster.problems.push(format!("node {node}'s copy of {name} is being filled"));
+        }
+    }
     if let Some((_, account)) = leader
         && id != GroupId::META
     {
@@ -158,6 +171,7 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
         id: id.0,
         leader: leader.map(|(node, _)| node.0),
         replicas: replicas.iter().map(|node| node.0).collect(),
+        voters: voters.iter().map(ToString::to_string).collect(),
         term,
         lag,
     }

@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use ranch_chaos::Ranch;
+use ranch_chaos::cluster::Shard;
+use ranch_chaos::{Cluster, Ranch};
 
 use crate::support::ranch_with;
 use crate::{LIMIT, TENANT, judge, leader_and_follower, load, whole};
 
-/// Writes that take the log well past what is kept of it behind a snapshot.
-const MANY: u64 = 1_500;
+/// Writes that take the log well past what is kept of it behind a snapshot, also when each entry
+/// carries a command of every client.
+const MANY: u64 = 6_000;
 
 /// Whether a node has ever been sent a snapshot of the tenant's shard.
 fn was_sent_a_snapshot(ranch: &mut Ranch, id: u32) -> bool {
@@ -29,6 +31,11 @@ async fn a_lost_disk_is_refilled_and_counts_again() {
         ranch.node(lost).unwrap().start().unwrap();
         whole(&ranch).await;
         assert!(was_sent_a_snapshot(&mut ranch, lost), "node {lost} was filled from the log");
+        let reborn = format!("{lost}.2");
+        let votes = |shard: &Shard| shard.voters.contains(&reborn) && shard.voters.len() == 3;
+        let everywhere = |cluster: &Cluster| cluster.shards.iter().all(votes);
+        let waited = ranch.wait_cluster("the new copies to vote", LIMIT, everywhere).await;
+        waited.expect("the node votes under its next incarnation");
         let other = ranch.node_ids().into_iter().find(|id| *id != lost).unwrap();
         ranch.node(other).unwrap().kill().unwrap();
         running.progress(100, LIMIT).await.expect("the refilled node makes a majority");

@@ -116,6 +116,9 @@ fn printed_patterns() {
     }
     assert_eq!(Pattern::parse("*").unwrap(), Pattern::ALL);
     assert_eq!(Pattern::parse("").unwrap(), Pattern::ALL);
+    for spelled in ["*/", "*;", " * ", " * /"] {
+        assert_eq!(Pattern::parse(spelled).unwrap(), Pattern::ALL, "{spelled}");
+    }
 }
 
 #[test]

@@ -62,8 +62,20 @@ fn a_healthy_ranch_is_ok() {
     let shard = &cluster.shards[0];
     assert_eq!((shard.leader, shard.term, shard.lag), (Some(2), 4, Some(3)));
     assert_eq!(shard.replicas, [1, 2, 3]);
+    assert_eq!(shard.voters, ["1.1", "2.1", "3.1"]);
     assert_eq!((cluster.scrolls, cluster.last_write_ms), (5, 7));
     assert_eq!((cluster.nodes[0].pid, cluster.nodes[0].state), (Some(41), "up"));
+}
+
+#[test]
+fn a_copy_that_does_not_vote_yet_is_a_problem() {
+    let mut directory = directory();
+    let node = NodeRecord { id: 3, incarnation: 2, ..Default::default() };
+    directory.apply(Record { what: Some(What::Node(node)), removed: false });
+    let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 100)];
+    let answers = Answers::from([answer(1, vec![]), answer(2, leader), answer(3, vec![])]);
+    let cluster = put_together(&directory, &answers);
+    assert_eq!(cluster.problems, ["node 3's copy of shard 1 is being filled"]);
 }
 
 #[test]
