@@ -50,7 +50,11 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
-        Peer { network: self.clone(), target: ReplicaId(target) }
+        Peer { network: self.clone(), target: ReplicaId(target), appends: Lane::Data }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &openraft::EmptyNode) -> Peer {
+        Peer { appends: Lane::Control, ..self.new_client(target, node).await }
     }
 }
 
@@ -58,6 +62,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(crate) struct Peer {
     network: Network,
     target: ReplicaId,
+    /// Heartbeats must not wait behind entries.
+    appends: Lane,
 }
 
 impl Peer {
@@ -135,7 +141,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
-            let link = self.link(Lane::Data)?;
+            let link = self.link(self.appends)?;
             let peer = &*self;
             // Queued when taken from the input, so their order is openraft's.
             let sent = input.map(move |rpc| peer.send_append(&link, &rpc));

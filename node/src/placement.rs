@@ -23,7 +23,7 @@ use self::shape::{Shape, Step, next_step};
 use crate::replicas::Replicas;
 
 /// Longest time between two turns; changes of the directory bring one on at once.
-const TURN: Duration = Duration::from_millis(250);
+const TURN: Duration = Duration::from_millis(500);
 /// A change of members that takes longer is left to the next turn.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 /// Voters of the meta group; further nodes follow it as learners.

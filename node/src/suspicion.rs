@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::replicas::Replicas;
 
 /// How often the links are looked at.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(40);
 /// Between the beginnings of two voters.
 const STAGGER: Duration = Duration::from_millis(80);
 /// Added to the lease, because a follower counts it from when it took in the leader's last

@@ -39,7 +39,7 @@ pub(crate) struct FlushOptions {
 /// purge the log up to there.
 pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
     /// How often the amount of log is looked at.
-    const LOOK: Duration = Duration::from_millis(250);
+    const LOOK: Duration = Duration::from_millis(500);
 
     let mut told: HashMap<GroupId, u64> = HashMap::new();
     let mut tick = interval(LOOK);

@@ -25,7 +25,7 @@ use crate::schema::{Envelope, Frame, Hello, Reply, Request, frame, request};
 /// Frames that may wait to be written; beyond it senders hear `Overloaded`.
 const QUEUE: usize = 16_384;
 /// A ping goes out when nothing came in for so long.
-const PING_AFTER: Duration = Duration::from_millis(100);
+const PING_AFTER: Duration = Duration::from_millis(150);
 /// A peer that says nothing for so long is dead.
 const DEAD_AFTER: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

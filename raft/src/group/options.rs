@@ -39,7 +39,7 @@ pub struct GroupOptions {
 pub fn config(timers: Timers, log_keep_entries: u64) -> Result<Arc<Config>, ConfigError> {
     let config = Config {
         cluster_name: "ranch".to_owned(),
-        heartbeat_interval: timers.heartbeat_ms,
+        heartbeat_interval: pace_ms(timers),
         election_timeout_min: timers.election_min_ms,
         election_timeout_max: timers.election_max_ms,
         enable_heartbeat: false,
@@ -58,4 +58,29 @@ pub fn config(timers: Timers, log_keep_entries: u64) -> Result<Arc<Config>, Conf
         ..Config::default()
     };
     config.validate().map(Arc::new)
+}
+
+/// What openraft takes for the heartbeat interval. It sends none itself, but derives from it how
+/// often a group looks at its clock (13/64 of it) and how long a heartbeat may take. The longest
+/// that openraft accepts beside the election timeout, or nearly, wakes an idle node least.
+fn pace_ms(timers: Timers) -> u64 {
+    timers.heartbeat_ms.max(timers.election_min_ms * 4 / 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(heartbeat_ms: u64, election_min_ms: u64, election_max_ms: u64) -> Option<u64> {
+        let timers = Timers { heartbeat_ms, election_min_ms, election_max_ms };
+        config(timers, 100).ok().map(|config| config.heartbeat_interval)
+    }
+
+    #[test]
+    fn the_pace_leaves_room_for_the_election_timeout() {
+        assert_eq!(made(100, 300, 600), Some(240));
+        assert_eq!(made(50, 150, 300), Some(120));
+        assert_eq!(made(100, 200, 400), Some(160));
+        assert_eq!(made(300, 200, 400), None, "timers that contradict each other are refused");
+    }
 }
