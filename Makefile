@@ -29,7 +29,7 @@ test: deps verify ## Everything CI runs: verify, all tests, documentation exampl
 verify: ## Check formatting, lints and house rules. Writes nothing to the checkout.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-	cargo test --locked --quiet --test tidy
+	cargo test --workspace --locked --quiet --test tidy
 
 fix: ## Format the code and apply what clippy can fix by itself.
 	cargo fmt --all

@@ -156,8 +156,8 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
         .unwrap_or_default();
     for node in &replicas {
         let current = directory.replica_on(*node);
-        let votes = current.is_some_and(|replica| voters.contains(&replica));
-        if leader.is_some() && id != GroupId::META && !votes {
+        let counts = current.is_some_and(|replica| voters.contains(&replica));
+        if leader.is_some() && id != GroupId::META && !counts {
             cluster.problems.push(format!("node {node}'s copy of {name} is being filled"));
         }
     }
