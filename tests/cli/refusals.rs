@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ranch_chaos::Cluster;
 use ranch_chaos::layout::{Layout, free_ports};
+use ranch_chaos::wait::until;
 
 use crate::support::{BINARY, ranch_with, refusal};
 
@@ -116,6 +117,9 @@ async fn a_damaged_data_directory() {
     }
     let place = ranch.node_place(3).unwrap().clone();
     for damage in [damage_identity, lose_watermark, lose_log, cut_log, cut_state] {
+        // Until then there would be no state on disk to damage.
+        let flushed = async || is_flushed(&place.data_dir).then_some(());
+        until("node 3 to flush its state", LIMIT, flushed).await.unwrap();
         ranch.node(3).unwrap().kill().unwrap();
         damage(&place.data_dir);
         let error = node("node3", ranch.config()).await;
@@ -131,6 +135,11 @@ async fn a_damaged_data_directory() {
     ranch.node(1).unwrap().kill().unwrap();
     let read = client.read("p", "1.1.1/1.1.1/1.1.200").await.unwrap();
     assert_eq!(read.text(), "text 200", "node 3 makes a majority");
+}
+
+fn is_flushed(dir: &Path) -> bool {
+    let files = fs::read_dir(dir.join("state/db")).unwrap();
+    files.map(|entry| entry.unwrap().path()).any(|path| path.extension() == Some("sst".as_ref()))
 }
 
 fn damage_identity(dir: &Path) {

@@ -102,7 +102,8 @@ async fn the_cluster_as_ranch_status_shows_it() {
     });
     assert_eq!(cluster["nodes"][0], node);
     let shard = serde_json::json!({
-        "id": 1, "leader": 1, "replicas": [1, 2, 3], "term": 1, "lag": 0,
+        "id": 1, "leader": 1, "replicas": [1, 2, 3], "voters": ["1.1", "2.1", "3.1"],
+        "term": 1, "lag": 0,
     });
     assert_eq!(cluster["shards"][0], shard);
     assert_eq!(cluster["shards"].as_array().unwrap().len(), 2);
