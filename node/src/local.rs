@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ranch_proto::directory::SharedDirectory;
-use ranch_proto::link::Lane;
 use ranch_proto::schema::{NodeStatusReply, Reply, Request, reply};
 use ranch_proto::shards::{Routes, Shards};
 use ranch_proto::{NodeId, ShardError};
@@ -33,11 +32,7 @@ impl Shards for LocalShards {
     ) -> Result<Reply, ShardError> {
         let shared = &self.replicas.shared;
         if node != shared.node {
-            let link = shared.links.get(node, Lane::Data);
-            let link = link.ok_or_else(|| ShardError::Unavailable {
-                detail: format!("the address of node {node} is not known"),
-            })?;
-            return link.call(request, deadline).await;
+            return shared.links.call(node, request, deadline).await;
         }
         let handled = tokio::time::timeout_at(deadline.into(), self.replicas.handle(request));
         let reply = handled

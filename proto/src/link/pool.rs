@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::RwLock;
 use tonic::transport::Channel;
@@ -12,6 +13,7 @@ use super::{Link, LinkOptions};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
+use crate::schema::{NodeStatusReply, NodeStatusRequest, Reply, Request};
 
 /// Traffic that must not wait behind other traffic has a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,9 +104,47 @@ impl Links {
             return Err(ShardError::Unavailable { detail });
         }
         let addr = self.peers.read().get(&node).map(|peer| peer.addr.clone());
-        let detail = || format!("the address of node {node} is not known");
-        plain_client(&addr.ok_or_else(|| ShardError::Unavailable { detail: detail() })?).await
+        plain_client(&addr.ok_or_else(|| no_address(node))?).await
     }
+
+    /// Sends a request to a peer on its data lane and waits for the reply until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Link::call`]; [`ShardError::Unavailable`] when the peer's address is not known.
+    pub async fn call(
+        &self,
+        node: NodeId,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Reply, ShardError> {
+        let link = self.get(node, Lane::Data).ok_or_else(|| no_address(node))?;
+        link.call(request, deadline).await
+    }
+
+    /// A node's own account of itself, asked over a connection of its own.
+    ///
+    /// # Errors
+    /// [`ShardError::Unavailable`] when it does not answer before `deadline`.
+    pub async fn node_status(
+        &self,
+        node: NodeId,
+        deadline: Instant,
+    ) -> Result<NodeStatusReply, ShardError> {
+        let silent = |why: String| ShardError::Unavailable {
+            detail: format!("node {node} gave no status: {why}"),
+        };
+        let asked = async {
+            let mut client = self.client(node).await?;
+            let reply = client.node_status(NodeStatusRequest {}).await;
+            reply.map(tonic::Response::into_inner).map_err(|status| silent(status.to_string()))
+        };
+        let answered = tokio::time::timeout_at(deadline.into(), asked).await;
+        answered.unwrap_or_else(|_| Err(silent("no answer in time".to_owned())))
+    }
+}
+
+fn no_address(node: NodeId) -> ShardError {
+    ShardError::Unavailable { detail: format!("the address of node {node} is not known") }
 }
 
 impl Peer {

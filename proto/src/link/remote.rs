@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{Lane, LinkOptions, Links};
+use super::{LinkOptions, Links};
 use crate::directory::{Directory, SharedDirectory};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
-use crate::schema::{
-    NodeStatusReply, NodeStatusRequest, Reply, Request, WatchEvent, WatchRequest, record,
-};
+use crate::schema::{NodeStatusReply, Reply, Request, WatchEvent, WatchRequest, record};
 use crate::shards::{Routes, Shards};
 
 /// Between attempts to follow a node.
@@ -63,10 +61,7 @@ impl Shards for RemoteShards {
         request: Request,
         deadline: Instant,
     ) -> Result<Reply, ShardError> {
-        let link = self.links.get(node, Lane::Data).ok_or_else(|| ShardError::Unavailable {
-            detail: format!("the address of node {node} is not known"),
-        })?;
-        link.call(request, deadline).await
+        self.links.call(node, request, deadline).await
     }
 
     async fn node_status(
@@ -74,7 +69,7 @@ impl Shards for RemoteShards {
         node: NodeId,
         deadline: Instant,
     ) -> Result<NodeStatusReply, ShardError> {
-        status_of(&self.links, node, deadline).await
+        self.links.node_status(node, deadline).await
     }
 
     fn directory(&self) -> &SharedDirectory {
@@ -87,38 +82,6 @@ impl Shards for RemoteShards {
 
     fn epochs(&self) -> watch::Receiver<u64> {
         self.epochs.clone()
-    }
-}
-
-/// Asks a node for its own account, over a connection of its own.
-async fn status_of(
-    links: &Links,
-    node: NodeId,
-    deadline: Instant,
-) -> Result<NodeStatusReply, ShardError> {
-    let asked = async {
-        let mut client = links.client(node).await?;
-        let reply = client.node_status(NodeStatusRequest {}).await;
-        reply.map(tonic::Response::into_inner).map_err(|status| ShardError::Unavailable {
-            detail: format!("node {node} gave no status: {status}"),
-        })
-    };
-    tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| {
-        Err(ShardError::Unavailable { detail: format!("node {node} gave no status in time") })
-    })
-}
-
-impl Links {
-    /// A node's own account of itself, asked over a connection of its own.
-    ///
-    /// # Errors
-    /// [`ShardError::Unavailable`] when it does not answer before `deadline`.
-    pub async fn node_status(
-        &self,
-        node: NodeId,
-        deadline: Instant,
-    ) -> Result<NodeStatusReply, ShardError> {
-        status_of(self, node, deadline).await
     }
 }
 

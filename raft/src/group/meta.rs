@@ -12,11 +12,8 @@ use super::core::{GroupCore, GroupError};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
-use crate::state::{MetaFeed, SnapshotHandle, StateMachine};
+use crate::state::{ENTRY_VERSION, MetaFeed, SnapshotHandle, StateMachine};
 use crate::types::{Applied, TypeConfig};
-
-/// Version of [`MetaEntry`] this build writes.
-const ENTRY_VERSION: u32 = 1;
 
 struct MetaEntries;
 

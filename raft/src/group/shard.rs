@@ -13,11 +13,8 @@ use super::core::{GroupCore, GroupError};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
-use crate::state::{ShardReader, SnapshotHandle, StateMachine};
+use crate::state::{ENTRY_VERSION, ShardReader, SnapshotHandle, StateMachine};
 use crate::types::{Applied, TypeConfig};
-
-/// Version of [`ShardEntry`] this build writes.
-const ENTRY_VERSION: u32 = 1;
 
 struct ShardEntries;
 
