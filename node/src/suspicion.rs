@@ -1,7 +1,8 @@
 //! Faster elections after a crash. openraft's follower waits out its leader's lease and then a
 //! random time more, because it knows only that heartbeats stopped. A node knows more: one that
 //! has heard nothing at all from the leader's machine for as long as the lease, pings included,
-//! need not wait further.
+//! need not wait further. Nor does it need to wait for openraft's timer again where voters stood
+//! against each other and nobody won.
 //!
 //! Safe, because it only begins a Pre-Vote, which every voter that still hears the leader
 //! refuses. The voters begin one after another, so that they do not split the vote.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ranch_proto::link::Lane;
-use ranch_proto::{GroupId, ReplicaId};
+use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::GroupCore;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -27,24 +28,40 @@ const MARGIN: Duration = Duration::from_millis(20);
 /// Before this node begins another Pre-Vote in the same group: it is refused here or elsewhere
 /// while a lease has some milliseconds to go.
 const AGAIN: Duration = Duration::from_millis(60);
+/// How long an election may take on a busy machine before it counts as won by nobody. Less would
+/// unseat leaders that have just been elected and are not known everywhere yet.
+const ELECTION: Duration = Duration::from_millis(150);
+/// Longest wait between Pre-Votes of a group that nobody can lead, most of its voters being away.
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// What is remembered of a group without a leader that answers.
+#[derive(Default)]
+struct Suspicion {
+    /// Since when no leader is known; `None` while one is, though it is silent.
+    leaderless: Option<Instant>,
+    /// When a Pre-Vote was last begun here, and how long to wait before the next.
+    begun: Option<(Instant, Duration)>,
+}
 
 /// Begins a Pre-Vote in every group whose leader has been silent for `lease`, openraft's longest
-/// election timeout.
+/// election timeout, and in every group that has had no leader for longer than an election takes.
 pub(crate) async fn watch(replicas: Arc<Replicas>, lease: Duration) {
     let lease = lease + MARGIN;
-    let mut begun: HashMap<GroupId, Instant> = HashMap::new();
+    let mut suspicions: HashMap<GroupId, Suspicion> = HashMap::new();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         for core in replicas.cores() {
-            let group = core.group();
-            let silence = silence(&replicas, &core);
-            if silence < lease || begun.get(&group).is_some_and(|at| at.elapsed() < AGAIN) {
+            let Some(why) = suspect(&replicas, &core, lease) else {
+                suspicions.remove(&core.group());
                 continue;
-            }
-            if rank(&core).is_some_and(|rank| silence >= lease + STAGGER * rank) {
-                begun.insert(group, Instant::now());
+            };
+            let suspicion = suspicions.entry(core.group()).or_default();
+            let overdue = suspicion.overdue(&why);
+            let turn = rank(&core).map(|rank| STAGGER * rank);
+            if suspicion.may_begin() && turn.is_some_and(|turn| overdue >= Some(turn)) {
+                suspicion.begin();
                 // A replica that has stopped is reported by its own watcher.
                 let _ = core.raft().trigger().elect(true).await;
             }
@@ -52,15 +69,57 @@ pub(crate) async fn watch(replicas: Arc<Replicas>, lease: Duration) {
     }
 }
 
+impl Suspicion {
+    /// How long the group should have had an election by now; `None` while it is too early.
+    fn overdue(&mut self, why: &Why) -> Option<Duration> {
+        match *why {
+            Why::Silent(overdue) => {
+                self.leaderless = None;
+                Some(overdue)
+            }
+            Why::Leaderless => {
+                let since = self.leaderless.get_or_insert_with(Instant::now);
+                since.elapsed().checked_sub(ELECTION)
+            }
+        }
+    }
+
+    fn may_begin(&self) -> bool {
+        self.begun.is_none_or(|(at, wait)| at.elapsed() >= wait)
+    }
+
+    fn begin(&mut self) {
+        let wait = self.begun.map_or(AGAIN, |(_, wait)| (wait * 3 / 2).min(AGAIN_MAX));
+        self.begun = Some((Instant::now(), wait));
+    }
+}
+
+/// Why a group needs an election.
+enum Why {
+    /// Its leader's lease ran out so long ago.
+    Silent(Duration),
+    /// No leader is known.
+    Leaderless,
+}
+
+/// Whether the group needs an election, as far as this node can tell.
+fn suspect(replicas: &Replicas, core: &GroupCore, lease: Duration) -> Option<Why> {
+    match core.leader().1 {
+        None => Some(Why::Leaderless),
+        Some(leader) if leader == replicas.shared.node => None,
+        Some(leader) => {
+            let silence = silence(replicas, core.group(), leader);
+            silence.checked_sub(lease).map(Why::Silent)
+        }
+    }
+}
+
 /// For how long the process that leads the group has been silent. A process that took its place
 /// on the same machine does not speak for it.
-fn silence(replicas: &Replicas, core: &GroupCore) -> Duration {
+fn silence(replicas: &Replicas, group: GroupId, leader: NodeId) -> Duration {
     let shared = &replicas.shared;
-    let leader = core.leader().1.filter(|node| *node != shared.node);
-    let Some(link) = leader.and_then(|node| shared.links.get(node, Lane::Control)) else {
-        return Duration::ZERO;
-    };
-    match (link.died(), shared.board.since(core.group())) {
+    let Some(link) = shared.links.get(leader, Lane::Control) else { return Duration::ZERO };
+    match (link.died(), shared.board.since(group)) {
         (Some(died), Some(led_since)) if died >= led_since => died.elapsed(),
         _ => link.silence(),
     }
