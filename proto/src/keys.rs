@@ -48,6 +48,8 @@ pub enum Kind {
     Idempotent = 0x31,
     /// When idempotency keys expire. Rest: `stamp_ms u64 tenant 0x00 key[16]`.
     IdempotentExpiry = 0x32,
+    /// How time has passed for a shard. No rest.
+    Clock = 0x38,
     /// A record of the directory. Rest: `type u8 id`.
     MetaRecord = 0x40,
     /// The directory's epoch. No rest.
@@ -101,7 +103,7 @@ const REST_AT: usize = 5;
 const TEXT_END: u8 = 0x00;
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Applied,
         Self::Usage,
         Self::Phext,
@@ -110,6 +112,7 @@ impl Kind {
         Self::Dedup,
         Self::Idempotent,
         Self::IdempotentExpiry,
+        Self::Clock,
         Self::MetaRecord,
         Self::MetaEpoch,
         Self::MetaDedup,
@@ -242,6 +245,12 @@ pub fn idempotent_expiry(group: GroupId, stamp_ms: u64, tenant: &str, hash: &[u8
         ended_text(key, tenant);
         key.extend_from_slice(hash);
     })
+}
+
+/// Key of a shard's clock.
+#[must_use]
+pub fn clock(group: GroupId) -> Vec<u8> {
+    built(|key| start(key, group, Kind::Clock))
 }
 
 /// Key of a directory record of one type, by its identifying bytes.

@@ -31,7 +31,7 @@ pub use meta::MetaFeed;
 pub use options::StateOptions;
 pub use progress::Progress;
 pub use reader::{ReadError, ShardReader};
-pub use shard::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS, IDEMPOTENCY_MS, SCROLL_MAX};
+pub use shard::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS, IDEMPOTENCY_MS, SCROLL_MAX, STEP_MAX_MS};
 pub use snapshot::{
     SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage,
 };

@@ -33,6 +33,7 @@ fn state_keys_are_these_bytes() {
         ),
         (keys::meta_record(4, b"will"), b"\0\0\0\0\x40\x04will"),
         (keys::meta_epoch(), b"\0\0\0\0\x41"),
+        (keys::clock(SHARD), b"\x01\x02\x03\x04\x38"),
         (keys::meta_dedup(258), b"\0\0\0\0\x42\0\0\0\0\0\0\x01\x02"),
     ] {
         assert_eq!(key, expected);

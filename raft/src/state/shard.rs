@@ -11,6 +11,7 @@
 //! A repeated command's reads give their text again only while the scroll still has the revision
 //! first read; afterwards they answer `OP_ABORTED` rather than a text from another time.
 
+mod clock;
 mod codec;
 mod dedup;
 mod idempotent;
@@ -39,6 +40,8 @@ use crate::state::store::StateStore;
 use crate::state::totals::Totals;
 use crate::types::Applied;
 
+use clock::Clock;
+pub use clock::STEP_MAX_MS;
 pub(crate) use codec::{PhextRow, UsageRow};
 use dedup::DedupWindow;
 pub use dedup::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS};
@@ -51,9 +54,19 @@ use outcome::Outcome;
 /// Applies the entries of one shard.
 pub(crate) struct ShardMachine {
     ledger: Ledger,
+    clock: Clock,
     dedup: DedupWindow,
     idempotent: Idempotent,
     totals: Arc<Totals>,
+}
+
+/// When an entry is applied.
+#[derive(Clone, Copy)]
+struct Time {
+    /// As its leader's clock said, which may be wrong: for showing.
+    stamp_ms: u64,
+    /// The shard's age: for deciding what is old.
+    age_ms: u64,
 }
 
 impl ShardMachine {
@@ -67,6 +80,7 @@ impl ShardMachine {
         sum_up(store, group, totals)?;
         Ok(Self {
             ledger: Ledger::new(Arc::clone(store), group),
+            clock: Clock::load(store, group)?,
             dedup,
             idempotent: Idempotent::new(Arc::clone(store), group),
             totals: Arc::clone(totals),
@@ -76,7 +90,7 @@ impl ShardMachine {
     fn command(
         &mut self,
         command: &Command,
-        stamp_ms: u64,
+        time: Time,
         batch: &mut ApplyBatch,
     ) -> Result<CommandResult, StateError> {
         let Some(id) = identity(command) else {
@@ -87,8 +101,8 @@ impl ShardMachine {
             return self.repeat(command, &outcome);
         }
         let result = match &command.idempotency {
-            Some(idempotency) => self.idempotent(command, idempotency, stamp_ms, batch)?,
-            None => fresh(self.ledger.run(command, stamp_ms)?),
+            Some(idempotency) => self.idempotent(command, idempotency, time, batch)?,
+            None => fresh(self.ledger.run(command, time.stamp_ms)?),
         };
         if writes(command) {
             self.dedup.remember(id, Outcome::of(&result.results));
@@ -100,7 +114,7 @@ impl ShardMachine {
         &mut self,
         command: &Command,
         idempotency: &Idempotency,
-        stamp_ms: u64,
+        time: Time,
         batch: &mut ApplyBatch,
     ) -> Result<CommandResult, StateError> {
         let (key, content) = (idempotency.key.as_ref(), idempotency.content.as_ref());
@@ -108,7 +122,7 @@ impl ShardMachine {
         else {
             return Ok(all(command, OpStatus::OpInvalid));
         };
-        let stale = match self.idempotent.find(&command.tenant, &key, stamp_ms)? {
+        let stale = match self.idempotent.find(&command.tenant, &key, time.age_ms)? {
             Found::Live(row) if row.content == content => {
                 return self.repeat(command, &row.outcome);
             }
@@ -116,13 +130,14 @@ impl ShardMachine {
             Found::Expired { expires_ms } => Some(expires_ms),
             Found::Nothing => None,
         };
-        let results = self.ledger.run(command, stamp_ms)?;
+        let results = self.ledger.run(command, time.stamp_ms)?;
         if took_effect(command, &results) {
             if let Some(expires_ms) = stale {
                 self.idempotent.forget(&command.tenant, &key, expires_ms, batch);
             }
             let outcome = Outcome::of(&results);
-            self.idempotent.remember(&command.tenant, key, (content, outcome), stamp_ms, batch);
+            let row = (content, outcome);
+            self.idempotent.remember(&command.tenant, key, row, time.age_ms, batch);
         }
         Ok(fresh(results))
     }
@@ -166,20 +181,23 @@ impl Machine for ShardMachine {
             let (found, known) = (entry.version, ENTRY_VERSION);
             return Err(StateError::UnknownEntryVersion { index, found, known });
         }
+        let stamp_ms = entry.stamp_ms;
+        let time = Time { stamp_ms, age_ms: self.clock.advance(stamp_ms) };
         if index.is_multiple_of(BATCH_ALIGNMENT) {
-            self.idempotent.sweep(entry.stamp_ms, batch)?;
+            self.idempotent.sweep(time.age_ms, batch)?;
         }
         let mut results = Vec::with_capacity(entry.commands.len());
         for command in &entry.commands {
-            results.push(self.command(command, entry.stamp_ms, batch)?);
+            results.push(self.command(command, time, batch)?);
         }
-        self.dedup.end_entry(index, entry.stamp_ms, batch);
+        self.dedup.end_entry(index, stamp_ms, batch);
         batch.hold(self.ledger.take_loaded_bytes());
         Ok(Applied::Commands(results))
     }
 
     fn finish(&mut self, batch: &mut ApplyBatch) -> Result<(), StateError> {
         self.idempotent.finish();
+        self.clock.finish(batch);
         let changed = self.ledger.finish(batch)?;
         self.totals.add(changed.scrolls, changed.last_write_ms);
         Ok(())

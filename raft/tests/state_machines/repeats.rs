@@ -1,7 +1,7 @@
 //! Commands that come more than once (R3): under one request id, or under one idempotency key.
 
 use ranch_proto::schema::{Command, Idempotency, Op, OpStatus};
-use ranch_raft::state::{DEDUP_WINDOW_MS, IDEMPOTENCY_MS};
+use ranch_raft::state::{DEDUP_WINDOW_MS, IDEMPOTENCY_MS, STEP_MAX_MS};
 
 use crate::support::*;
 
@@ -146,12 +146,35 @@ fn a_refused_command_does_not_use_up_its_idempotency_key() {
     assert_eq!((answer.repeated_request, answer.results[0].clone()), (false, ok(2, 1)));
 }
 
+/// Lets time pass in the steps a shard believes.
+fn grow_old(replica: &mut Replica, from_ms: u64, to_ms: u64) {
+    for stamp_ms in (from_ms..to_ms).step_by(STEP_MAX_MS as usize).chain([to_ms]) {
+        replica.apply(&[entry(stamp_ms, Vec::new())]);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_nobody_forget() {
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+    let mut replica = Replica::new();
+    replica.run(1_000, keyed(1, 1, vec![append(A, "x")]));
+    grow_old(&mut replica, YEAR_MS, YEAR_MS);
+    replica.reopen();
+    while replica.next <= 256 {
+        replica.apply(&[entry(YEAR_MS, Vec::new())]);
+    }
+    assert!(replica.run(YEAR_MS, keyed(1, 1, vec![append(A, "x")])).repeated_request);
+    assert!(replica.run(2_000, keyed(1, 1, vec![append(A, "x")])).repeated_request, "set back");
+    assert_eq!(replica.text(A).as_deref(), Some("x"));
+}
+
 #[test]
 fn idempotency_keys_expire_and_their_rows_go() {
     let mut replica = Replica::new();
     replica.run(1_000, keyed(1, 1, vec![append(A, "x")]));
     replica.run(1_000, keyed(2, 1, vec![append(A, "x")]));
     let late = 1_001 + IDEMPOTENCY_MS;
+    grow_old(&mut replica, 1_000, late);
     // Key 1 is used anew with other content; its old expiry must not remove the new row.
     assert!(!replica.run(late, keyed(1, 2, vec![append(A, "y")])).repeated_request);
     let rows = replica.rows().pairs;

@@ -1,7 +1,7 @@
 //! Answers to idempotency keys, remembered far longer than request ids, on disk only.
 //!
 //! Each has a row under its tenant and key and another that orders it by expiry. Whether a row
-//! still counts is decided by stamps when it is looked up; the sweep only frees the space. It runs
+//! still counts is decided by the shard's age when it is looked up; the sweep only frees the space. It runs
 //! at entries that begin a batch on every replica, so it finds the same rows everywhere.
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ const VERSION: u8 = 1;
 pub(super) struct IdempotentRow {
     /// Hash of the operations.
     pub(super) content: [u8; 16],
-    /// The row counts while stamps are not past this.
+    /// The row counts while the shard's age is not past this.
     pub(super) expires_ms: u64,
     pub(super) outcome: Outcome,
 }
@@ -58,7 +58,7 @@ impl Idempotent {
         &self,
         tenant: &str,
         key: &[u8; 16],
-        stamp_ms: u64,
+        age_ms: u64,
     ) -> Result<Found, StateError> {
         let row_key = keys::idempotent(self.group, tenant, key);
         let row = match self.pending.get(&row_key) {
@@ -67,7 +67,7 @@ impl Idempotent {
         };
         Ok(match row {
             None => Found::Nothing,
-            Some(IdempotentRow { expires_ms, .. }) if expires_ms < stamp_ms => {
+            Some(IdempotentRow { expires_ms, .. }) if expires_ms < age_ms => {
                 Found::Expired { expires_ms }
             }
             Some(row) => Found::Live(row),
@@ -79,10 +79,10 @@ impl Idempotent {
         tenant: &str,
         key: [u8; 16],
         (content, outcome): ([u8; 16], Outcome),
-        stamp_ms: u64,
+        age_ms: u64,
         batch: &mut ApplyBatch,
     ) {
-        let expires_ms = stamp_ms.saturating_add(IDEMPOTENCY_MS);
+        let expires_ms = age_ms.saturating_add(IDEMPOTENCY_MS);
         let row = IdempotentRow { content, expires_ms, outcome };
         let row_key = keys::idempotent(self.group, tenant, &key);
         let expiry_key = keys::idempotent_expiry(self.group, expires_ms, tenant, &key);
@@ -108,12 +108,8 @@ impl Idempotent {
     }
 
     /// Removes what has expired. Only to be called before anything else of a batch.
-    pub(super) fn sweep(
-        &mut self,
-        stamp_ms: u64,
-        batch: &mut ApplyBatch,
-    ) -> Result<(), StateError> {
-        let (low, high) = keys::idempotent_expiry_bounds(self.group, stamp_ms);
+    pub(super) fn sweep(&mut self, age_ms: u64, batch: &mut ApplyBatch) -> Result<(), StateError> {
+        let (low, high) = keys::idempotent_expiry_bounds(self.group, age_ms);
         let low = low.max(std::mem::take(&mut self.swept_to));
         if low >= high {
             self.swept_to = low;
