@@ -1,8 +1,9 @@
 //! Answers to idempotency keys, remembered far longer than request ids, on disk only.
 //!
 //! Each has a row under its tenant and key and another that orders it by expiry. Whether a row
-//! still counts is decided by the shard's age when it is looked up; the sweep only frees the space. It runs
-//! at entries that begin a batch on every replica, so it finds the same rows everywhere.
+//! still counts is decided by the shard's age when it is looked up; the sweep only frees the
+//! space. It runs at entries that begin a batch on every replica, so it finds the same rows
+//! everywhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;
