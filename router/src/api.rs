@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod health;
+pub(crate) mod infer;
 pub(crate) mod later;
 pub(crate) mod list;
 pub(crate) mod pages;
@@ -91,6 +92,14 @@ impl Methods {
     /// GET, and HEAD with it.
     pub const READ: Self =
         Self { read: &[Method::GET, Method::HEAD], write: &[], names: "GET, HEAD" };
+    /// Questions that may be too long for a query, and so may come in a body.
+    pub const ASK: Self = Self {
+        read: &[Method::GET, Method::HEAD, Method::POST],
+        write: &[],
+        names: "GET, HEAD, POST",
+    };
+    /// Questions that always come in a body.
+    pub const ASK_BY_POST: Self = Self { read: &[Method::POST], write: &[], names: "POST" };
     /// SQ's writes. HEAD must not change anything, so they have none.
     pub const SQ_WRITE: Self =
         Self { read: &[], write: &[Method::GET, Method::POST], names: "GET, POST" };
@@ -163,7 +172,8 @@ impl<'a> Target<'a> {
     /// [`ApiError::MethodNotAllowed`].
     pub fn usage(&self, method: &Method) -> Result<Use, ApiError> {
         match self {
-            Self::Health(_) | Self::Whole(_) => Methods::READ.usage(method),
+            Self::Health(_) => Methods::READ.usage(method),
+            Self::Whole(endpoint) => endpoint.methods().usage(method),
             Self::Sq(endpoint) => endpoint.methods().usage(method),
             Self::Rest(endpoint, _) => endpoint.methods().usage(method),
             Self::Admin(endpoint) => endpoint.methods().usage(method),
@@ -177,7 +187,7 @@ impl<'a> Target<'a> {
     pub fn speaks_json(&self) -> bool {
         match self {
             Self::Health(_) | Self::Admin(_) => true,
-            Self::Whole(endpoint) => *endpoint == whole::Endpoint::JsonExport,
+            Self::Whole(endpoint) => endpoint.speaks_json(),
             Self::Later(endpoint) => endpoint.json,
             Self::Sq(_) | Self::Rest(..) | Self::Nothing => false,
         }

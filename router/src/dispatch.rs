@@ -96,7 +96,7 @@ async fn route<S: Shards>(
             api::rest::answer(&call, caller, *endpoint, argument, body).await
         }
         (Target::Whole(endpoint), Some(caller)) => {
-            Box::pin(api::whole::answer(&call, caller, *endpoint)).await
+            Box::pin(api::whole::answer(&call, caller, *endpoint, body)).await
         }
         (Target::Admin(endpoint), _) => Box::pin(api::admin::answer(&call, endpoint, body)).await,
         (Target::Later(endpoint), _) => Err(endpoint.refusal()),

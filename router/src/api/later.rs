@@ -25,9 +25,6 @@ const fn administrators(path: &'static str, meaning: &'static str) -> Endpoint {
 }
 
 static ENDPOINTS: &[Endpoint] = &[
-    tenants("delta", false, "answers the scrolls that differ from a list of checksums"),
-    tenants("where", false, "calculates a coordinate for a text"),
-    tenants("query", true, "answers the scrolls in a range of coordinates"),
     tenants("batch", true, "carries out many operations in one request"),
     tenants("search", true, "finds scrolls by their text"),
     tenants("watch", false, "streams changes as they happen"),
@@ -76,14 +73,14 @@ mod tests {
     #[test]
     fn paths_match_by_segments() {
         for (path, expected) in [
-            ("delta", Some("delta")),
+            ("batch", Some("batch")),
             ("history/1.1.1/1.1.1/1.1.1", Some("history/*")),
             ("admin/tenants/will/keys", Some("admin/tenants/:id/keys")),
             ("admin/tenants/will/keys/k1", Some("admin/tenants/:id/keys/:key_id")),
             ("admin/tenants//keys", None),
             ("admin/tenants/will/keys/k1/x", None),
             ("history", None),
-            ("deltas", None),
+            ("batches", None),
             ("", None),
         ] {
             assert_eq!(find(path).map(|endpoint| endpoint.path), expected, "{path}");

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::HeaderValue;
-use ranch_proto::schema::{ReadRequest, ScanScrolls, Scroll, read_reply, read_request};
+use ranch_proto::schema::{
+    GetScroll, ReadReply, ReadRequest, ScanScrolls, Scroll, read_reply, read_request,
+};
 use ranch_proto::{Coordinate, GroupId, Shards};
 
 use crate::api::{Call, scrolls};
@@ -19,12 +21,18 @@ use crate::error::ApiError;
 use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer, Pieces};
 
-/// A walk over scrolls.
-pub struct Pages<S> {
+/// Where a request reads: a tenant's shard, and how fresh. Outlives the request's head, so that
+/// answers can be made while they are sent.
+pub struct Source<S> {
     app: Arc<App<S>>,
     tenant: String,
     shard: GroupId,
     stale: bool,
+}
+
+/// A walk over scrolls.
+pub struct Pages<S> {
+    source: Source<S>,
     scan: ScanScrolls,
     /// How many scrolls may still be shown; `None` for all.
     left: Option<u64>,
@@ -44,6 +52,51 @@ pub struct Page {
     pub cut: bool,
 }
 
+impl<S> Clone for Source<S> {
+    fn clone(&self) -> Self {
+        let Self { app, tenant, shard, stale } = self;
+        Self { app: Arc::clone(app), tenant: tenant.clone(), shard: *shard, stale: *stale }
+    }
+}
+
+impl<S: Shards> Source<S> {
+    /// Where `call` reads.
+    pub fn new(call: &Call<'_, S>, caller: &Caller) -> Result<Self, ApiError> {
+        Ok(Self {
+            app: Arc::clone(call.app),
+            tenant: caller.tenant.clone(),
+            shard: caller.shard,
+            stale: scrolls::is_stale(call.query)?,
+        })
+    }
+
+    /// A walk over what `scan` describes, showing at most `limit` scrolls.
+    pub fn pages(&self, scan: ScanScrolls, limit: Option<u64>) -> Pages<S> {
+        Pages { source: self.clone(), scan, left: limit, ended: false }
+    }
+
+    /// The scroll at an encoded coordinate, if there is one, and the log index a stale read
+    /// reflects.
+    pub async fn scroll(
+        &self,
+        get: GetScroll,
+    ) -> Result<(Option<Scroll>, Option<u64>), ForwardError> {
+        let reply = self.read(read_request::What::Get(get)).await?;
+        match reply.what {
+            Some(read_reply::What::Get(get)) => {
+                Ok((get.scroll, self.stale.then_some(reply.applied)))
+            }
+            _ => Err(ForwardError::Garbled),
+        }
+    }
+
+    async fn read(&self, what: read_request::What) -> Result<ReadReply, ForwardError> {
+        let what = Some(what);
+        let request = ReadRequest { tenant: self.tenant.clone(), stale: self.stale, what };
+        self.app.forward.read(self.shard, request).await
+    }
+}
+
 impl<S: Shards> Pages<S> {
     /// A walk over what `scan` describes, showing at most `limit` scrolls.
     pub fn new(
@@ -52,15 +105,7 @@ impl<S: Shards> Pages<S> {
         scan: ScanScrolls,
         limit: Option<u64>,
     ) -> Result<Self, ApiError> {
-        Ok(Self {
-            app: Arc::clone(call.app),
-            tenant: caller.tenant.clone(),
-            shard: caller.shard,
-            stale: scrolls::is_stale(call.query)?,
-            scan,
-            left: limit,
-            ended: false,
-        })
+        Ok(Source::new(call, caller)?.pages(scan, limit))
     }
 
     /// The next page; an empty one that is the last when the walk has ended.
@@ -70,9 +115,7 @@ impl<S: Shards> Pages<S> {
         }
         let mut scan = self.scan.clone();
         scan.limit = self.left.map_or(0, |left| u32::try_from(left).unwrap_or(u32::MAX));
-        let what = Some(read_request::What::Scan(scan));
-        let request = ReadRequest { tenant: self.tenant.clone(), stale: self.stale, what };
-        let reply = self.app.forward.read(self.shard, request).await?;
+        let reply = self.source.read(read_request::What::Scan(scan)).await?;
         let Some(read_reply::What::Scan(page)) = reply.what else {
             return Err(ForwardError::Garbled);
         };
@@ -88,7 +131,7 @@ impl<S: Shards> Pages<S> {
         self.scan.after = page.next_after;
         Ok(Page {
             scrolls: page.scrolls,
-            applied: self.stale.then_some(reply.applied),
+            applied: self.source.stale.then_some(reply.applied),
             last: self.ended,
             cut: page.more && done,
         })

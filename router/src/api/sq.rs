@@ -8,7 +8,7 @@ use ranch_proto::schema::{Profile, op::Kind};
 use serde::Serialize;
 
 use crate::api::scrolls::{self, Place};
-use crate::api::{Call, Methods};
+use crate::api::{Call, Methods, infer};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -29,6 +29,8 @@ pub enum Endpoint {
     Update,
     /// Removes a scroll.
     Delete,
+    /// Calculates a coordinate for a text.
+    Where,
 }
 
 #[derive(Serialize)]
@@ -48,6 +50,7 @@ impl Endpoint {
             "insert" => Self::Insert,
             "update" => Self::Update,
             "delete" => Self::Delete,
+            "where" => Self::Where,
             _ => return None,
         })
     }
@@ -58,6 +61,7 @@ impl Endpoint {
             Self::Version | Self::Load | Self::Select => Methods::READ,
             Self::Insert | Self::Update => Methods::SQ_WRITE,
             Self::Delete => Methods::SQ_DELETE,
+            Self::Where => Methods::ASK_BY_POST,
         }
     }
 }
@@ -82,6 +86,7 @@ pub async fn answer<S: Shards>(
         Endpoint::Insert => insert(call, caller, body).await,
         Endpoint::Update => update(call, caller, Place::of_query(call.query)?, body).await,
         Endpoint::Delete => delete(call, caller, Place::of_query(call.query)?).await,
+        Endpoint::Where => Box::pin(infer::answer(call, body)).await,
     }
 }
 

@@ -1,15 +1,20 @@
-//! A phext as a whole: its text, its table of contents, its size and checksum, its JSON form. All
-//! are made page by page; the text's size is known before its first byte is sent.
+//! A phext as a whole, or a part of it: its text, its table of contents, its size and checksum,
+//! its JSON form, what differs from a list of checksums, what a query asks for. All are made page
+//! by page; a text's size is known before its first byte is sent.
 
+mod delta;
+mod listing;
+mod query;
 mod text;
 
 use futures_util::stream;
+use hyper::body::Incoming;
 use ranch_proto::phext::{self, Checksum};
 use ranch_proto::schema::{ScanScrolls, Scroll};
 use ranch_proto::{Coordinate, Shards};
 
 use crate::api::pages::{self, Pages, Render};
-use crate::api::{Call, scrolls};
+use crate::api::{Call, Methods, scrolls};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::forward::ForwardError;
@@ -30,6 +35,10 @@ pub enum Endpoint {
     Status,
     /// Coordinates and texts as JSON.
     JsonExport,
+    /// The scrolls that differ from a list of checksums, as phext text.
+    Delta,
+    /// The scrolls of a range and of a set of coordinates, as JSON.
+    Query,
 }
 
 impl Endpoint {
@@ -41,8 +50,23 @@ impl Endpoint {
             "checksum" => Self::Checksum,
             "status" => Self::Status,
             "json-export" => Self::JsonExport,
+            "delta" => Self::Delta,
+            "query" => Self::Query,
             _ => return None,
         })
+    }
+
+    /// The methods it takes.
+    pub fn methods(self) -> Methods {
+        match self {
+            Self::Delta | Self::Query => Methods::ASK,
+            _ => Methods::READ,
+        }
+    }
+
+    /// Whether it answers in JSON, so that its errors do too.
+    pub fn speaks_json(self) -> bool {
+        self == Self::JsonExport
     }
 }
 
@@ -51,6 +75,7 @@ pub async fn answer<S: Shards>(
     call: &Call<'_, S>,
     caller: &Caller,
     endpoint: Endpoint,
+    body: Incoming,
 ) -> Result<Answer, ApiError> {
     let phext = scrolls::phext(call.query)?;
     match endpoint {
@@ -66,6 +91,8 @@ pub async fn answer<S: Shards>(
             let render = JsonExport { empty: true };
             pages::answer(Pages::new(call, caller, scan, None)?, JSON, render).await
         }
+        Endpoint::Delta => delta::answer(call, caller, phext, body).await,
+        Endpoint::Query => query::answer(call, caller, phext, body).await,
     }
 }
 

@@ -106,9 +106,6 @@ async fn tenants_see_nothing_of_each_other() {
 async fn what_is_not_built_says_so() {
     let router = Router::start().await;
     for (key, method, path) in [
-        (WILL, Method::POST, "delta"),
-        (WILL, Method::POST, "where"),
-        (WILL, Method::POST, "query"),
         (WILL, Method::POST, "batch"),
         (WILL, Method::GET, "search"),
         (WILL, Method::GET, "watch"),

@@ -7,6 +7,7 @@
 mod support;
 
 mod admin;
+mod delta;
 mod edges;
 mod failover;
 mod keys;

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::forward::ForwardError;
 
 /// About how large a piece is, in bytes; a scroll is never cut.
-const PIECE_BYTES: usize = 64 * 1024;
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
 /// The text of a phext on its way out.
 pub struct Text<S> {
@@ -41,14 +41,14 @@ pub async fn open<S: Shards>(
     let mut pages = Pages::new(call, caller, scan, None)?;
     let first = pages.next().await?;
     let limit = call.app.options.export_max_bytes;
-    let mut size = Size { limit, bytes: 0, at: [1; 9] };
+    let mut size = Size::new(limit);
     if first.last {
-        size.add(&first)?;
+        size.add_page(&first)?;
     } else {
         let mut headers = Pages::new(call, caller, headers, None)?;
         loop {
             let page = headers.next().await?;
-            size.add(&page)?;
+            size.add_page(&page)?;
             if page.last {
                 break;
             }
@@ -60,23 +60,33 @@ pub async fn open<S: Shards>(
 }
 
 /// The size of a text so far.
-struct Size {
+pub(super) struct Size {
     limit: u64,
     bytes: u64,
     at: [u32; 9],
 }
 
 impl Size {
-    fn add(&mut self, page: &Page) -> Result<(), ApiError> {
-        for scroll in &page.scrolls {
-            let coordinate = numeric(scroll)?;
-            self.bytes += delimiters_between(self.at, coordinate) + scroll.length;
-            self.at = coordinate;
-            if self.bytes > self.limit {
-                return Err(ApiError::ExportTooLarge { limit: self.limit });
-            }
+    /// The size of no text yet, which may grow to `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, bytes: 0, at: [1; 9] }
+    }
+
+    /// Counts a scroll of `length` bytes that comes after those before.
+    ///
+    /// # Errors
+    /// [`ApiError::ExportTooLarge`].
+    pub fn add(&mut self, coordinate: [u32; 9], length: u64) -> Result<(), ApiError> {
+        self.bytes += delimiters_between(self.at, coordinate) + length;
+        self.at = coordinate;
+        if self.bytes > self.limit {
+            return Err(ApiError::ExportTooLarge { limit: self.limit });
         }
         Ok(())
+    }
+
+    fn add_page(&mut self, page: &Page) -> Result<(), ApiError> {
+        page.scrolls.iter().try_for_each(|scroll| self.add(numeric(scroll)?, scroll.length))
     }
 }
 
@@ -92,11 +102,7 @@ impl<S: Shards> Text<S> {
                 return Ok(Some(out.into()));
             }
             if let Some(scroll) = self.scrolls.next() {
-                let coordinate = numeric(&scroll)?;
-                if coordinate < self.writer.at {
-                    return Err(ForwardError::Garbled);
-                }
-                self.writer.next = Some((coordinate, scroll.text.unwrap_or_default()));
+                self.writer.put(numeric(&scroll)?, scroll.text.unwrap_or_default())?;
             } else if self.last {
                 return Ok((!out.is_empty()).then(|| out.into()));
             } else {
@@ -109,18 +115,31 @@ impl<S: Shards> Text<S> {
 }
 
 /// Puts scrolls behind each other with the delimiters between them, a piece at a time.
-struct Writer {
+pub(super) struct Writer {
     at: [u32; 9],
     next: Option<([u32; 9], Bytes)>,
 }
 
 impl Writer {
-    fn new() -> Self {
+    /// A writer at the beginning of a phext.
+    pub fn new() -> Self {
         Self { at: [1; 9], next: None }
     }
 
+    /// Takes the next scroll, once the one before is written.
+    ///
+    /// # Errors
+    /// [`ForwardError::Garbled`] for one out of order.
+    pub fn put(&mut self, coordinate: [u32; 9], text: Bytes) -> Result<(), ForwardError> {
+        if coordinate < self.at {
+            return Err(ForwardError::Garbled);
+        }
+        self.next = Some((coordinate, text));
+        Ok(())
+    }
+
     /// Writes what is left of the scroll at hand, and whether `out` has become a whole piece.
-    fn advance(&mut self, out: &mut Vec<u8>) -> bool {
+    pub fn advance(&mut self, out: &mut Vec<u8>) -> bool {
         let Some((coordinate, text)) = &self.next else { return out.len() >= PIECE_BYTES };
         while let Some(dimension) = (0..9).find(|&index| self.at[index] != coordinate[index]) {
             let room = PIECE_BYTES.saturating_sub(out.len());
@@ -141,7 +160,7 @@ impl Writer {
 }
 
 /// The place of a scroll in phext text.
-fn numeric(scroll: &Scroll) -> Result<[u32; 9], ForwardError> {
+pub(super) fn numeric(scroll: &Scroll) -> Result<[u32; 9], ForwardError> {
     match pages::coordinate(scroll)? {
         Coordinate::Numeric(coordinate) => Ok(coordinate),
         Coordinate::Named(_) => Err(ForwardError::Garbled),

@@ -25,6 +25,8 @@ pub struct State {
     seen: HashMap<Bytes, CommandResult>,
     keys: HashMap<Bytes, (Bytes, CommandResult)>,
     pub applied: u64,
+    /// How many texts walks have shown.
+    pub texts_read: usize,
 }
 
 impl State {
@@ -96,7 +98,7 @@ impl State {
         self.revisions.get(tenant).copied().unwrap_or(0)
     }
 
-    pub fn read(&self, request: &ReadRequest) -> ReadReply {
+    pub fn read(&mut self, request: &ReadRequest) -> ReadReply {
         let tenant = request.tenant.as_str();
         let what = match request.what.as_ref().unwrap() {
             read_request::What::Get(get) => {
@@ -112,7 +114,7 @@ impl State {
         ReadReply { applied: self.applied, what: Some(what) }
     }
 
-    fn scan(&self, tenant: &str, scan: &ScanScrolls) -> ScanReply {
+    fn scan(&mut self, tenant: &str, scan: &ScanScrolls) -> ScanReply {
         let pattern = Pattern::parse(&scan.pattern).unwrap();
         let matches = |place: &Place| {
             let coordinate = Coordinate::from_key(&place.2).unwrap();
@@ -130,8 +132,10 @@ impl State {
         {
             scrolls.push(shown(place, stored, scan.texts));
         }
+        let more = found.peek().is_some();
+        self.texts_read += if scan.texts { scrolls.len() } else { 0 };
         let next_after = scrolls.last().map(|last| last.coordinate.clone()).unwrap_or_default();
-        ScanReply { scrolls, more: found.peek().is_some(), next_after }
+        ScanReply { scrolls, more, next_after }
     }
 
     pub fn usage(&self, tenant: &str) -> Usage {
@@ -167,10 +171,10 @@ fn shown(place: &Place, (revision, text): &(u64, Bytes), with_text: bool) -> Scr
         created_ms: EPOCH_MS + revision,
         modified_ms: EPOCH_MS + revision,
         length: text.len() as u64,
+        hash: Bytes::copy_from_slice(&xxhash_rust::xxh3::xxh3_128(text).to_be_bytes()),
         first_line: first_line.to_owned(),
         more_lines: first_line.len() < text.len(),
         text: with_text.then(|| text.clone()),
-        ..Scroll::default()
     }
 }
 
