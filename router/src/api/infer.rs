@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn components_of_a_checksum_come_from_its_digits() {
-        // XXH3-128 of nothing is 99aa06d3014798d86001c324468d497f; "99" is 0x3939, 14649, and so on.
+        // XXH3-128 of nothing is 99aa06d3014798d86001c324468d497f; "99" is 0x3939, and so on.
         let digits = b"99aa06d3014798d860";
         let numbers: Vec<u32> = digits
             .chunks(2)

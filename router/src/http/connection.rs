@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -85,12 +86,17 @@ impl Protocol {
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = requests.begin(request.version() == Version::HTTP_2);
             let app = Arc::clone(&app);
+            let activity = (!request.body().is_end_stream()).then(|| Arc::clone(&requests));
             async move {
                 let mut answer = if turned_away {
                     turn_away(&app, &request)
                 } else {
                     dispatch::answer(&app, number, request).await
                 };
+                // Refusals may come before all of a body has.
+                if let Some(activity) = activity.filter(|_| !answer.status().is_success()) {
+                    activity.leave_unread();
+                }
                 answer.body_mut().in_flight = Some(in_flight);
                 Ok::<_, Infallible>(answer)
             }

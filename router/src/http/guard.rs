@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +18,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::http::linger::Linger;
+
 /// What a connection's requests tell its guard.
 #[derive(Debug, Default)]
 pub struct Activity {
     running: AtomicUsize,
     begun: AtomicU64,
     multiplexed: AtomicBool,
+    unread: AtomicBool,
 }
 
 /// Counts as a running request until dropped.
@@ -38,7 +41,13 @@ impl Activity {
         if multiplexed {
             self.multiplexed.store(true, Ordering::Relaxed);
         }
+        self.unread.store(false, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// Takes note that a request was answered, maybe before all of its body was read.
+    pub fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +82,7 @@ pub struct Guarded {
     head_begun: bool,
     quiet_timer: Pin<Box<Sleep>>,
     stalled: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
 }
 
 impl Guarded {
@@ -88,6 +98,7 @@ impl Guarded {
             quiet_since: now,
             head_begun: false,
             stalled: None,
+            linger: None,
         }
     }
 
@@ -99,6 +110,13 @@ impl Guarded {
                 self.quiet_since = Instant::now();
             }
         }
+    }
+
+    /// Whether the client may have sent what nobody has read: the rest of a body, or of a head that
+    /// never became a request.
+    fn has_unread(&self) -> bool {
+        let is_head = self.head_begun && self.activity.begun.load(Ordering::Relaxed) == self.seen;
+        is_head || self.activity.unread.load(Ordering::Relaxed)
     }
 
     /// Whether the client has been quiet for too long; otherwise sees to being woken in time.
@@ -207,7 +225,14 @@ impl Write for Guarded {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.watched(outcome, cx)
+        if self.linger.is_none() {
+            let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
+            ready!(self.watched(outcome, cx))?;
+        }
+        if !self.has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        let Self { io, linger, .. } = &mut *self;
+        linger.get_or_insert_with(Linger::new).poll(io.inner_mut(), cx).map(Ok)
     }
 }
