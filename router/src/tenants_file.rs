@@ -28,6 +28,8 @@ pub struct FileTenant {
     pub quota: Option<Quota>,
     /// Whether it has access, where the file says so.
     pub enabled: Option<bool>,
+    /// Where SQ kept its phexts; a ranch only needs it to move them.
+    pub data_dir: Option<String>,
 }
 
 /// How much a tenant may store.

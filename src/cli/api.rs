@@ -1,8 +1,9 @@
 //! The ranch's endpoints as the commands use them: paths, queries and the form of answers.
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use hyper::body::Incoming;
+use ranch_proto::api_key::Secret;
 use ranch_proto::{Coordinate, Pattern};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub struct Scrolls {
     pub http: Http,
     /// The phext; `None` for the tenant's default.
     pub phext: Option<String>,
+    /// Whose they are, where that is not said by the key: an administrator's.
+    pub tenant: Option<String>,
 }
 
 /// What a write must find, or be refused.
@@ -98,6 +101,18 @@ impl Scrolls {
         Ok(self.http.ask(&call).await?.into_body())
     }
 
+    /// The checksum of the phext's text; `None` where the text is too large to be exported.
+    pub async fn checksum(&self) -> Result<Option<String>, ClientError> {
+        let what = format!("calculating the checksum of {}", self.name());
+        match self.http.ask_whole(&Call::get(self.path("checksum", &[]), what)).await {
+            Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
+            Err(ClientError::Refused { status, .. }) if status == StatusCode::PAYLOAD_TOO_LARGE => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The phext as messages name it.
     pub fn name(&self) -> String {
         self.phext.as_ref().map_or_else(|| "the default phext".into(), |p| format!("phext {p}"))
@@ -105,7 +120,9 @@ impl Scrolls {
 
     /// The path of an endpoint, with the phext and other parameters as its query.
     fn path(&self, endpoint: &str, pairs: &[(&str, &str)]) -> String {
-        path(endpoint, self.phext.as_deref(), pairs)
+        let tenant = self.tenant.iter().map(|tenant| ("tenant", tenant.as_str()));
+        let pairs: Vec<_> = tenant.chain(pairs.iter().copied()).collect();
+        path(endpoint, self.phext.as_deref(), &pairs)
     }
 }
 
@@ -130,7 +147,12 @@ pub struct Page {
 
 impl ClientError {
     fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status, .. } if *status == http::StatusCode::NOT_FOUND)
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+
+    /// Whether a precondition of the request did not hold.
+    pub fn is_precondition(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::PRECONDITION_FAILED)
     }
 
     /// Whether the same request may succeed a little later: nothing was wrong with it.
@@ -184,6 +206,17 @@ pub async fn add_tenant(http: &Http, tenant: &NewTenant) -> Result<serde_json::V
     let body = serde_json::to_vec(tenant).map_err(|error| http.unexpected(&call.what, &error))?;
     call.body = body.into();
     http.ask_json(&call).await
+}
+
+/// Gives a tenant one more key, of the operator's choice.
+pub async fn add_key(http: &Http, tenant: &str, key: &Secret) -> Result<(), ClientError> {
+    let what = format!("adding a key of tenant {tenant}");
+    let path = format!("/api/v2/admin/tenants/{tenant}/keys");
+    let mut call = Call::new(Method::POST, path, what);
+    call.headers.push(("content-type", "application/json".to_owned()));
+    let body = serde_json::json!({ "key": key.expose(), "label": "from SQ" });
+    call.body = body.to_string().into();
+    http.ask_whole(&call).await.map(drop)
 }
 
 #[cfg(test)]

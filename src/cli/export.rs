@@ -31,7 +31,7 @@ pub async fn run(args: ExportArgs) -> Result<(), CliError> {
     if args.client.key.is_none() {
         return Err(ClientError::NoKey.into());
     }
-    let scrolls = Scrolls { http: args.client.http()?, phext: args.client.phext };
+    let scrolls = Scrolls { http: args.client.http()?, phext: args.client.phext, tenant: None };
     let body = scrolls.export().await?;
     if args.file == Path::new("-") {
         return to_stdout(&scrolls, body).await;
@@ -92,7 +92,7 @@ mod tests {
 
     async fn export(answer: &'static str, file: &Path) -> Result<u64, CliError> {
         let http = scripted::server(vec![answer]).await;
-        let scrolls = Scrolls { http, phext: Some("p".to_owned()) };
+        let scrolls = Scrolls { http, phext: Some("p".to_owned()), tenant: None };
         let body = scrolls.export().await?;
         to_file(&scrolls, body, file).await
     }

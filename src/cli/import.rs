@@ -1,8 +1,11 @@
-//! `ranch import`: every scroll of phext files, stored at its coordinate.
+//! `ranch import`: every scroll of phext files, stored at its coordinate; or a whole SQ
+//! installation with its tenants.
 //!
 //! Files are read through once before anything is stored, so that a file that is no phext changes
 //! nothing. Afterwards the ranch is asked for its list: what was stored must be in it.
 
+mod installation;
+mod migrate;
 mod source;
 mod upload;
 
@@ -16,8 +19,10 @@ use ranch_proto::phext::PhextReadError;
 use super::api::Scrolls;
 use super::error::CliError;
 use super::http::{ClientError, Http};
-use super::options::ClientArgs;
+use super::options::{AdminArgs, AdminKeyArg, ClientArgs, LocalArgs};
 use super::output;
+use installation::Installation;
+use migrate::Migration;
 use source::Source;
 use upload::{Refusal, Upload};
 
@@ -26,17 +31,28 @@ const NAMED_MAX: usize = 20;
 
 /// Arguments of `ranch import`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ranch import journal.phext --phext journal\n  \
-                        ranch import phexts/   every *.phext, each into a phext of its name")]
+#[command(after_help = "With a tenant's key, phexts go to that tenant:\n  \
+    ranch import journal.phext --phext journal\n  \
+    ranch import phexts/           every *.phext, each into a phext of its name\n\n\
+    With the admin key, a whole SQ installation moves, and can be moved again after a stop:\n  \
+    ranch import tenants.json      each tenant with its keys, quota and phexts\n  \
+    ranch import data/             phexts without an owner become tenant `default`")]
 pub struct ImportArgs {
-    /// A phext file, a directory of *.phext files, or `-` for standard input.
+    /// A phext file, a directory of *.phext files, SQ's tenants.json, or `-` for standard input.
     path: PathBuf,
+    /// Only show what would be imported, and what could not be.
+    #[arg(long)]
+    dry_run: bool,
     /// Scrolls sent at the same time.
     #[arg(long, value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     in_flight: u16,
     #[command(flatten)]
     client: ClientArgs,
+    #[command(flatten)]
+    admin_key: AdminKeyArg,
+    #[command(flatten)]
+    local: LocalArgs,
 }
 
 /// Why an import is not complete.
@@ -73,6 +89,20 @@ pub enum ImportError {
     FileName {
         /// The file.
         path: PathBuf,
+    },
+    /// A tenants file that cannot be understood.
+    #[error("the tenants file {} moves nothing: {reason}", path.display())]
+    TenantsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong where.
+        reason: String,
+    },
+    /// Something of an installation was left behind.
+    #[error("{count} thing(s) were left behind, see above; mend them and import again")]
+    Problems {
+        /// How many.
+        count: usize,
     },
     /// Scrolls the ranch did not take.
     #[error("{refused} of {total} scrolls of {name} were refused; the others are stored")]
@@ -111,9 +141,13 @@ pub enum ImportError {
     },
 }
 
-/// Imports one file, or all of a directory.
+/// Imports one file, all of a directory, or an SQ installation.
 pub async fn run(args: ImportArgs) -> Result<(), CliError> {
-    if args.client.key.is_none() {
+    let without_owner = args.client.key.is_none() && args.path.is_dir();
+    if without_owner || Installation::is_at(&args.path) {
+        return migrate(args).await;
+    }
+    if args.client.key.is_none() && !args.dry_run {
         return Err(ClientError::NoKey.into());
     }
     let http = args.client.http()?;
@@ -123,10 +157,26 @@ pub async fn run(args: ImportArgs) -> Result<(), CliError> {
         let extent = source.measure()?;
         checked.push((source, extent));
     }
+    if args.dry_run {
+        return migrate::rehearse(&Installation::of_one_tenant(checked));
+    }
     for (source, extent) in &checked {
         import(&http, source, *extent, args.in_flight.into()).await?;
     }
     Ok(())
+}
+
+async fn migrate(args: ImportArgs) -> Result<(), CliError> {
+    let installation = Installation::read(&args.path)?;
+    for remark in &installation.remarks {
+        output::notice(remark);
+    }
+    if args.dry_run {
+        return migrate::rehearse(&installation);
+    }
+    let ImportArgs { client, admin_key, local, in_flight, .. } = args;
+    let (http, _) = AdminArgs { url: client.url, key: admin_key, local }.http()?;
+    Migration::new(&http, in_flight.into()).run(installation).await
 }
 
 /// How much there is to import.
@@ -134,6 +184,10 @@ pub async fn run(args: ImportArgs) -> Result<(), CliError> {
 struct Extent {
     scrolls: u64,
     bytes: u64,
+    /// Scrolls with U+FFFD in them, which stands for text that was lost before.
+    doubtful: u64,
+    /// XXH3-128 of the phext's text, as the ranch will calculate it.
+    checksum: u128,
 }
 
 async fn import(
@@ -143,7 +197,7 @@ async fn import(
     in_flight: usize,
 ) -> Result<(), CliError> {
     let started = Instant::now();
-    let scrolls = Scrolls { http: http.clone(), phext: source.phext.clone() };
+    let scrolls = Scrolls { http: http.clone(), phext: source.phext.clone(), tenant: None };
     let bar = output::progress(extent.scrolls, "importing");
     let upload = Upload::new(&scrolls, source, bar.clone());
     let done = upload.run(in_flight).await;

@@ -146,7 +146,7 @@ fn scrolls(client: ClientArgs) -> Result<Scrolls, CliError> {
     if client.key.is_none() {
         return Err(ClientError::NoKey.into());
     }
-    Ok(Scrolls { http: client.http()?, phext: client.phext })
+    Ok(Scrolls { http: client.http()?, phext: client.phext, tenant: None })
 }
 
 fn said(answer: &[u8]) -> Result<(), CliError> {

@@ -186,6 +186,7 @@ impl Reader {
             keys: vec![Secret::new(key)],
             quota: quota(element, at)?,
             enabled,
+            data_dir: text(element, at, "data_dir")?.map(str::to_owned),
         })
     }
 
@@ -198,7 +199,8 @@ impl Reader {
             };
             let name = text(element, "a tenant", "name")?;
             let at = format!("the tenant named {:?}", name.unwrap_or("nothing"));
-            let directory = text(element, &at, "data_dir")?.and_then(last_component);
+            let data_dir = text(element, &at, "data_dir")?;
+            let directory = data_dir.and_then(last_component);
             let id = [name, directory].into_iter().flatten().find(|id| is_tenant_id(id));
             let id = id.ok_or_else(|| match name.or(directory) {
                 Some(given) => error(&at, Fault::Id { given: given.to_owned() }),
@@ -213,6 +215,7 @@ impl Reader {
                     keys,
                     quota: None,
                     enabled: None,
+                    data_dir: data_dir.map(str::to_owned),
                 }),
             }
         }

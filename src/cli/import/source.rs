@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ranch_proto::phext::{PhextName, PhextReader};
+use ranch_proto::phext::{Checksum, PhextName, PhextReader, PhextWriter};
 
 use super::super::error::CliError;
 use super::{Extent, ImportError};
@@ -54,7 +54,8 @@ pub fn find(path: &Path, phext: Option<&str>) -> Result<Vec<Source>, CliError> {
     files.iter().map(|file| Ok(Source::file(file, Some(phext_named_by(file)?)))).collect()
 }
 
-fn phexts_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// Every `*.phext` of a directory, by name.
+pub fn phexts_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -66,25 +67,35 @@ fn phexts_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn phext_named_by(file: &Path) -> Result<String, ImportError> {
+/// The phext a file is named after.
+pub fn phext_named_by(file: &Path) -> Result<String, ImportError> {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     let name = stem.and_then(|stem| PhextName::parse(stem).ok());
     name.map(PhextName::into_string).ok_or_else(|| ImportError::FileName { path: file.to_owned() })
 }
 
 impl Source {
-    fn file(path: &Path, phext: Option<String>) -> Self {
+    /// A file that goes into `phext`.
+    pub fn file(path: &Path, phext: Option<String>) -> Self {
         Self { name: path.display().to_string(), phext, input: Input::File(path.to_owned()) }
     }
 
     /// Reads it through, to learn how much it is and that it is a phext.
     pub fn measure(&self) -> Result<Extent, CliError> {
         let mut extent = Extent::default();
+        let (mut writer, mut text_so_far) = (PhextWriter::new(), Vec::new());
+        let mut checksum = Checksum::new();
         for scroll in self.scrolls()? {
-            let (_, text) = scroll?;
+            let (at, text) = scroll?;
             extent.scrolls += 1;
             extent.bytes += text.len() as u64;
+            extent.doubtful += u64::from(text.contains(char::REPLACEMENT_CHARACTER));
+            text_so_far.clear();
+            // A reader gives scrolls in order, so they can be written in order.
+            let _ = writer.write(at, text.as_bytes(), &mut text_so_far);
+            checksum.update(&text_so_far);
         }
+        extent.checksum = checksum.value();
         Ok(extent)
     }
 
@@ -187,7 +198,9 @@ mod tests {
         assert_eq!(scrolls[1], ([1, 1, 1, 1, 1, 1, 1, 1, 2], long.clone()));
         assert_eq!(scrolls[2], ([2, 1, 1, 1, 1, 1, 1, 1, 1], "three".to_owned()));
         let bytes = 8 + long.len() as u64;
-        assert_eq!(source.measure().unwrap(), Extent { scrolls: 3, bytes });
+        let extent = source.measure().unwrap();
+        assert_eq!((extent.scrolls, extent.bytes, extent.doubtful), (3, bytes, 0));
+        assert_eq!(extent.checksum, xxhash_rust::xxh3::xxh3_128(text.as_bytes()));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 use ranch_proto::{Coordinate, Pattern};
 
-use super::super::api::{PAGE, Page, Scrolls};
+use super::super::api::{PAGE, Page, Precondition, Scrolls};
 use super::super::error::CliError;
 use super::super::http::ClientError;
 use super::super::scroll::coordinate_of;
@@ -31,6 +32,15 @@ pub struct Done {
     pub stored: Vec<[u32; 9]>,
     /// What it refused.
     pub refused: Vec<Refusal>,
+    /// Where it had another text already, which it keeps.
+    pub kept: Vec<[u32; 9]>,
+}
+
+/// What became of one scroll.
+enum Sent {
+    Stored,
+    /// Another text is there, and stays.
+    Kept,
 }
 
 /// One phext on its way.
@@ -38,12 +48,18 @@ pub struct Upload<'a> {
     scrolls: &'a Scrolls,
     source: &'a Source,
     bar: ProgressBar,
+    keeping: bool,
 }
 
 impl<'a> Upload<'a> {
     /// An upload that shows its progress on `bar`.
     pub fn new(scrolls: &'a Scrolls, source: &'a Source, bar: ProgressBar) -> Self {
-        Self { scrolls, source, bar }
+        Self { scrolls, source, bar, keeping: false }
+    }
+
+    /// Keeps a scroll the ranch has already, whatever its text.
+    pub fn keeping(self) -> Self {
+        Self { keeping: true, ..self }
     }
 
     /// Sends every scroll. A refusal of one is noted and the others go on; what concerns all of
@@ -59,7 +75,8 @@ impl<'a> Upload<'a> {
             let (at, sent) = result?;
             self.bar.inc(1);
             match sent {
-                Ok(()) => done.stored.push(at),
+                Ok(Sent::Stored) => done.stored.push(at),
+                Ok(Sent::Kept) => done.kept.push(at),
                 Err(error) if concerns_one(&error) => done.refused.push(Refusal { error }),
                 Err(source) => {
                     let name = self.source.name.clone();
@@ -74,19 +91,31 @@ impl<'a> Upload<'a> {
     }
 
     /// Stores one scroll, patiently: replacing a text by the same text again does no harm.
-    async fn send(&self, at: [u32; 9], text: String) -> Result<(), ClientError> {
-        let (at, text) = (Coordinate::Numeric(at), bytes::Bytes::from(text));
+    async fn send(&self, at: [u32; 9], text: String) -> Result<Sent, ClientError> {
+        let (at, text) = (Coordinate::Numeric(at), Bytes::from(text));
         let give_up = Instant::now() + TRY_MAX;
         let mut pause = PAUSE.0;
         loop {
-            match self.scrolls.write(&at, text.clone(), None).await {
-                Ok(_) => return Ok(()),
+            match self.send_once(&at, &text).await {
                 Err(error) if error.is_passing() && Instant::now() < give_up => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
-                Err(error) => return Err(error),
+                sent => return sent,
             }
+        }
+    }
+
+    async fn send_once(&self, at: &Coordinate, text: &Bytes) -> Result<Sent, ClientError> {
+        let only_if = self.keeping.then_some(Precondition::Absent);
+        match self.scrolls.write(at, text.clone(), only_if).await {
+            Ok(_) => Ok(Sent::Stored),
+            Err(error) if self.keeping && error.is_precondition() => {
+                // Stored by an earlier run, as a rule.
+                let same = self.scrolls.read(at).await?.is_some_and(|found| found == *text);
+                Ok(if same { Sent::Stored } else { Sent::Kept })
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -167,7 +196,8 @@ mod tests {
         let path = dir.path().join("p.phext");
         std::fs::write(&path, "one\u{17}two").unwrap();
         let source = super::super::source::find(&path, None).unwrap().remove(0);
-        let scrolls = Scrolls { http: scripted::server(answers).await, phext: None };
+        let http = scripted::server(answers).await;
+        let scrolls = Scrolls { http, phext: None, tenant: None };
         Upload::new(&scrolls, &source, ProgressBar::hidden()).run(1).await
     }
 

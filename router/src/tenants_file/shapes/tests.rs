@@ -40,6 +40,7 @@ fn the_shape_of_sq() {
     );
     assert_eq!(ids(&contents), ["founding-001", "founding-002"]);
     assert_eq!(contents.tenants[1].keys.len(), 2);
+    assert_eq!(contents.tenants[1].data_dir.as_deref(), Some("/data/founding-002"));
 }
 
 #[test]
