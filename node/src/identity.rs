@@ -73,9 +73,11 @@ impl Identity {
     }
 
     fn read(path: PathBuf) -> Result<Self, NodeError> {
-        let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+        let text = fs::read(&path).map_err(file("read", &path))?;
         let damaged = |detail: String| NodeError::Identity { path: path.clone(), detail };
-        let stored: Stored = toml::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        // The parser's message alone: its full text shows the place over several lines.
+        let parsed = toml::from_slice::<Stored>(&text);
+        let stored = parsed.map_err(|error| damaged(error.message().to_owned()))?;
         if stored.version != VERSION {
             return Err(damaged(format!(
                 "its version is {}, this binary reads {VERSION}",
@@ -155,12 +157,15 @@ mod tests {
         ));
         for damage in [
             "",
+            "\0\0\0",
             "node = 3",
             "version = 2\nnode = 3\nincarnation = 1\nboot_nonce = \"00\"\ncluster_id = \"\"\n",
             "version = 1\nnode = 3\nincarnation = 1\nboot_nonce = \"0g\"\ncluster_id = \"\"\n",
         ] {
             fs::write(dir.join(FILE), damage).unwrap();
-            assert!(matches!(Identity::open(&dir, 3), Err(NodeError::Identity { .. })), "{damage}");
+            let error = Identity::open(&dir, 3).unwrap_err();
+            assert!(matches!(error, NodeError::Identity { .. }), "{damage}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
         }
         fs::remove_dir_all(dir).unwrap();
     }

@@ -1,6 +1,6 @@
 //! One process of the ranch: how it is started, what it last said, how it is stopped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// Longest a process may take to stop by itself.
 const STOP_MAX: Duration = Duration::from_secs(15);
+/// A log that has grown past this is put aside, as NAME.log.1, and begun anew.
+const LOG_MAX: u64 = 64 << 20;
 /// Most of the end of a log that is looked at for the last line.
 const TAIL: u64 = 8 << 10;
 
@@ -94,6 +96,23 @@ impl RunningChild {
         }
     }
 
+    /// Keeps the log within twice [`LOG_MAX`]. The process goes on writing to the file it has, at
+    /// its end wherever that is, so the file is copied and emptied; what is written between is
+    /// lost, which a log of this size can bear.
+    pub fn rotate_log(&mut self) -> io::Result<()> {
+        self.rotate_log_above(LOG_MAX)
+    }
+
+    fn rotate_log_above(&mut self, most: u64) -> io::Result<()> {
+        if fs::metadata(&self.log)?.len() <= most {
+            return Ok(());
+        }
+        fs::copy(&self.log, self.log.with_extension("log.1"))?;
+        OpenOptions::new().write(true).open(&self.log)?.set_len(0)?;
+        self.log_start = 0;
+        Ok(())
+    }
+
     /// Ends it at once.
     pub async fn kill(&mut self) {
         // Fails only when there is no such process any more.
@@ -140,6 +159,27 @@ mod tests {
         let mut silent = shell(dir.path(), "exit 4").start().unwrap();
         let status = silent.ended().await.unwrap();
         assert_eq!(silent.last_words(status), "exit status: 4");
+    }
+
+    #[tokio::test]
+    async fn a_long_log_is_put_aside_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo before; read x; echo after; exit 3";
+        let mut child = shell(dir.path(), script).start().unwrap();
+        while last_line(&child.log, 0).unwrap().as_deref() != Some("before") {
+            tokio::task::yield_now().await;
+        }
+        child.rotate_log_above(100).unwrap();
+        assert_eq!(fs::read_to_string(&child.log).unwrap(), "before\n", "still short");
+        child.rotate_log_above(3).unwrap();
+        drop(child.pipe.take());
+        let status = child.ended().await.unwrap();
+        assert_eq!(child.last_words(status), "after");
+        let aside = fs::read_to_string(dir.path().join("shell.log.1")).unwrap();
+        assert_eq!(
+            (aside.as_str(), fs::read_to_string(&child.log).unwrap().as_str()),
+            ("before\n", "after\n")
+        );
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A process that ended so often without ever being well is given up.
 const TRIES_MAX: u32 = 20;
+/// How often the length of the logs is looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What happened to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,22 +185,31 @@ impl Keeper {
     /// Lets the process run. Returns how it ended and whether that may pass; `None` when it was
     /// to end.
     async fn keep(&mut self, mut child: RunningChild) -> Option<(String, bool)> {
-        tokio::select! {
-            ended = child.ended() => Some(match ended {
-                Ok(status) => (child.last_words(status), was_killed(status)),
-                Err(error) => (error.to_string(), false),
-            }),
-            wish = self.end_wished() => {
-                if wish == Wish::Stop {
-                    tokio::select! {
-                        () = child.stop() => return None,
-                        () = wished(&mut self.wishes, &[Wish::Kill]) => {}
-                    }
+        loop {
+            tokio::select! {
+                ended = child.ended() => return Some(match ended {
+                    Ok(status) => (child.last_words(status), was_killed(status)),
+                    Err(error) => (error.to_string(), false),
+                }),
+                wish = self.end_wished() => {
+                    self.end(wish, child).await;
+                    return None;
                 }
-                child.kill().await;
-                None
+                // A log that cannot be put aside only grows.
+                () = tokio::time::sleep(LOOK) => drop(child.rotate_log()),
             }
         }
+    }
+
+    /// Ends the process as wished; a harder wish may come meanwhile.
+    async fn end(&mut self, wish: Wish, mut child: RunningChild) {
+        if wish == Wish::Stop {
+            tokio::select! {
+                () = child.stop() => return,
+                () = wished(&mut self.wishes, &[Wish::Kill]) => {}
+            }
+        }
+        child.kill().await;
     }
 
     async fn end_wished(&mut self) -> Wish {
