@@ -5,8 +5,8 @@
 
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use ranch_proto::schema::{
-    self as wire, AppendReply, Command, MetaCommand, ReadRequest, Reply, Request, append_reply,
-    reply, request,
+    self as wire, AppendReply, Charge, Command, MetaCommand, ReadRequest, Reply, Request,
+    append_reply, read_request, reply, request,
 };
 use ranch_proto::{GroupId, ReplicaId, ShardError};
 use ranch_raft::GroupCore;
@@ -15,9 +15,16 @@ use ranch_raft::convert::{
 };
 use ranch_raft::types::{TypeConfig, Vote};
 
+use crate::accounts::CallLimits;
 use crate::replicas::{AppendRequest, Replicas};
 
-type Handled = Result<reply::Body, ShardError>;
+pub(crate) type Handled = Result<reply::Body, ShardError>;
+
+/// What is in force for a tenant.
+pub(crate) struct Admission {
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) limits: CallLimits,
+}
 
 impl Replicas {
     /// Carries out a request. A refusal is a reply, too.
@@ -29,10 +36,12 @@ impl Replicas {
 
     async fn answer(&self, request: Request) -> Handled {
         let group = GroupId(request.group);
+        let charge = request.charge;
         match request.body.ok_or_else(|| invalid("an empty request"))? {
             request::Body::Ping(_) => Ok(reply::Body::Pong(true)),
-            request::Body::Command(command) => self.command(group, command).await,
-            request::Body::Read(read) => self.read(group, read).await,
+            request::Body::Command(command) => self.command(group, command, charge).await,
+            request::Body::Read(read) => self.read(group, read, charge).await,
+            request::Body::Tally(tally) => self.tally(group, &tally, charge),
             request::Body::Meta(command) => self.meta_command(command).await,
             request::Body::Append(append) => {
                 self.append(group, ReplicaId(request.target), append).await
@@ -44,20 +53,49 @@ impl Replicas {
         }
     }
 
-    async fn command(&self, group: GroupId, mut command: Command) -> Handled {
+    async fn command(
+        &self,
+        group: GroupId,
+        mut command: Command,
+        charge: Option<Charge>,
+    ) -> Handled {
         let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
-        command.quota_bytes = self.admit(group, &command.tenant)?;
-        shard.propose(command).await.map(reply::Body::Command)
+        if !command.calls.is_empty() {
+            return Err(invalid("calls are noted by the leader of a shard and nobody else"));
+        }
+        let admission = self.admit(group, &command.tenant)?;
+        command.quota_bytes = admission.quota_bytes;
+        let Some(charge) = charge else {
+            return shard.propose(command).await.map(reply::Body::Command);
+        };
+        let paid = self.charge(&shard, &command.tenant, admission.limits, charge)?;
+        // Kept only where there is something to take back.
+        let tenant = command.tenant.clone();
+        let proposed = shard.propose(command).await.map(reply::Body::Command);
+        self.unless_elsewhere(group, &tenant, paid, proposed)
     }
 
-    async fn read(&self, group: GroupId, read: ReadRequest) -> Handled {
+    async fn read(&self, group: GroupId, read: ReadRequest, charge: Option<Charge>) -> Handled {
         let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
-        self.admit(group, &read.tenant)?;
-        shard.read(read).await.map(reply::Body::Read)
+        match &read.what {
+            Some(read_request::What::Usages(_)) if read.tenant.is_empty() => {
+                return self.usages(&shard, read).await;
+            }
+            Some(read_request::What::Usage(_)) => return self.usage(&shard, read).await,
+            _ => {}
+        }
+        let admission = self.admit(group, &read.tenant)?;
+        let Some(charge) = charge else {
+            return shard.read(read).await.map(reply::Body::Read);
+        };
+        let paid = self.charge(&shard, &read.tenant, admission.limits, charge)?;
+        let tenant = read.tenant.clone();
+        let answered = shard.read(read).await.map(reply::Body::Read);
+        self.unless_elsewhere(group, &tenant, paid, answered)
     }
 
-    /// Checks that a tenant lives in this shard, and gives the quota in force for it.
-    fn admit(&self, group: GroupId, tenant: &str) -> Result<Option<u64>, ShardError> {
+    /// Checks that a tenant lives in this shard, and gives what is in force for it.
+    pub(crate) fn admit(&self, group: GroupId, tenant: &str) -> Result<Admission, ShardError> {
         let directory = self.shared.feed.directory().read();
         let Some(record) = directory.tenants.get(tenant) else {
             // The router may have heard of it before this node did.
@@ -67,7 +105,7 @@ impl Replicas {
         if record.shard != group.0 {
             return Err(invalid("the tenant does not live in this shard"));
         }
-        Ok(record.quota_bytes)
+        Ok(Admission { quota_bytes: record.quota_bytes, limits: CallLimits::of(record) })
     }
 
     async fn meta_command(&self, command: MetaCommand) -> Handled {
@@ -158,6 +196,6 @@ fn stopped(error: impl std::fmt::Display) -> ShardError {
     ShardError::Unavailable { detail: format!("the replica has stopped: {error}") }
 }
 
-fn invalid(detail: &str) -> ShardError {
+pub(crate) fn invalid(detail: &str) -> ShardError {
     ShardError::Invalid { detail: detail.to_owned() }
 }

@@ -4,7 +4,9 @@
 //! The only crate that turns wire messages into openraft's types. It knows nothing of HTTP; a
 //! router embedded in a node reaches it through [`LocalShards`].
 
+mod accounts;
 mod bootstrap;
+mod charges;
 mod error;
 mod handler;
 mod identity;

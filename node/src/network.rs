@@ -74,6 +74,7 @@ impl Peer {
             from: self.network.from.0,
             deadline_ms: 0,
             body: Some(body),
+            ..Request::default()
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 
+use crate::accounts;
 use crate::bootstrap::{Entrance, Place};
 use crate::error::NodeError;
 use crate::identity::Identity;
@@ -130,6 +131,7 @@ impl Node {
     /// Stops in order: hands leaderships over, stops the groups, writes everything to disk.
     pub async fn stop(self) {
         self.life.abort();
+        accounts::flush(&self.replicas).await;
         hand_over(&self.replicas).await;
         let cores = self.replicas.cores();
         futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
@@ -262,6 +264,7 @@ impl Life {
             log_bytes: mib(config.storage.flush_log_mb),
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
+        tasks.spawn(accounts::flushes(Arc::clone(replicas)));
         if place == Place::Founder {
             let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
             entrance.found(replicas, &identity, key).await?;

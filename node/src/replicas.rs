@@ -14,6 +14,7 @@ use ranch_raft::state::{MetaFeed, StateMachine, StateStore};
 use ranch_raft::{GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
+use crate::accounts::Accounts;
 use crate::error::NodeError;
 use crate::network::Network;
 use crate::routes::RouteBoard;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
 /// The running replicas of a node.
 pub(crate) struct Replicas {
     pub(crate) shared: Shared,
+    /// What tenants called on the shards led here.
+    pub(crate) accounts: Accounts,
     started_ms: u64,
     meta: OnceLock<MetaGroup>,
     shards: RwLock<BTreeMap<GroupId, ShardGroup>>,
@@ -47,7 +50,8 @@ impl Replicas {
     pub(crate) fn new(shared: Shared) -> Self {
         let started_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        Self { shared, started_ms, meta: OnceLock::new(), shards: RwLock::default() }
+        let (accounts, shards) = (Accounts::default(), RwLock::default());
+        Self { shared, accounts, started_ms, meta: OnceLock::new(), shards }
     }
 
     /// The replica of the meta group, once there is one.

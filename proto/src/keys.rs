@@ -22,8 +22,8 @@ pub use log::{
     read_log,
 };
 pub use read::{
-    ScrollKey, coordinate_part, read_expiry, read_head, read_index, read_meta_record, read_phext,
-    read_scroll, read_usage,
+    ScrollKey, coordinate_part, read_calls, read_expiry, read_head, read_index, read_meta_record,
+    read_phext, read_scroll, read_usage,
 };
 
 use crate::ids::GroupId;
@@ -56,6 +56,8 @@ pub enum Kind {
     MetaEpoch = 0x41,
     /// Request ids of the meta group. Rest: `index u64`.
     MetaDedup = 0x42,
+    /// A tenant's calls. Rest: `tenant`.
+    Calls = 0x50,
 }
 
 /// Bytes that are no key of the kind asked for.
@@ -103,7 +105,7 @@ const REST_AT: usize = 5;
 const TEXT_END: u8 = 0x00;
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Applied,
         Self::Usage,
         Self::Phext,
@@ -116,6 +118,7 @@ impl Kind {
         Self::MetaRecord,
         Self::MetaEpoch,
         Self::MetaDedup,
+        Self::Calls,
     ];
 
     /// The kind a byte stands for; `None` for one this version does not know.
@@ -163,6 +166,15 @@ pub fn usage_into(key: &mut Vec<u8>, group: GroupId, tenant: &str) {
 #[must_use]
 pub fn usage(group: GroupId, tenant: &str) -> Vec<u8> {
     built(|key| usage_into(key, group, tenant))
+}
+
+/// Key of a tenant's calls.
+#[must_use]
+pub fn calls(group: GroupId, tenant: &str) -> Vec<u8> {
+    built(|key| {
+        start(key, group, Kind::Calls);
+        text(key, tenant);
+    })
 }
 
 /// Key of a phext's totals.

@@ -47,6 +47,18 @@ pub enum ShardError {
     /// The disks of a majority are full.
     #[error("the disk is full")]
     DiskFull,
+    /// The tenant calls faster than it may.
+    #[error("the tenant calls faster than it may; try again in {retry_after_ms} ms")]
+    RateLimited {
+        /// When there will be room again.
+        retry_after_ms: u32,
+    },
+    /// The tenant has no calls left today.
+    #[error("the tenant has no calls left today; try again in {retry_after_ms} ms")]
+    CallsExhausted {
+        /// When the next day begins.
+        retry_after_ms: u32,
+    },
 }
 
 impl From<Refusal> for ShardError {
@@ -62,6 +74,10 @@ impl From<Refusal> for ShardError {
             Ok(Reason::Overloaded) => Self::Overloaded { detail },
             Ok(Reason::Invalid) => Self::Invalid { detail },
             Ok(Reason::DiskFull) => Self::DiskFull,
+            Ok(Reason::RateLimited) => Self::RateLimited { retry_after_ms: refusal.retry_after_ms },
+            Ok(Reason::CallsExhausted) => {
+                Self::CallsExhausted { retry_after_ms: refusal.retry_after_ms }
+            }
             // A reason this version does not know promises nothing about the outcome.
             Ok(Reason::Unknown | Reason::Unspecified) | Err(_) => Self::Unknown { detail },
         }
@@ -76,7 +92,7 @@ impl From<ShardError> for Refusal {
                     reason: Reason::NotLeader.into(),
                     leader: leader.map_or(0, |node| node.0),
                     term,
-                    detail: String::new(),
+                    ..Self::default()
                 };
             }
             ShardError::NoReplica => (Reason::NoReplica, String::new()),
@@ -85,6 +101,14 @@ impl From<ShardError> for Refusal {
             ShardError::Overloaded { detail } => (Reason::Overloaded, detail),
             ShardError::Invalid { detail } => (Reason::Invalid, detail),
             ShardError::DiskFull => (Reason::DiskFull, String::new()),
+            ShardError::RateLimited { retry_after_ms } => {
+                let reason = Reason::RateLimited.into();
+                return Self { reason, retry_after_ms, ..Self::default() };
+            }
+            ShardError::CallsExhausted { retry_after_ms } => {
+                let reason = Reason::CallsExhausted.into();
+                return Self { reason, retry_after_ms, ..Self::default() };
+            }
         };
         Self { reason: reason.into(), detail, ..Self::default() }
     }
@@ -106,6 +130,8 @@ mod tests {
             ShardError::Overloaded { detail: detail() },
             ShardError::Invalid { detail: detail() },
             ShardError::DiskFull,
+            ShardError::RateLimited { retry_after_ms: 250 },
+            ShardError::CallsExhausted { retry_after_ms: 86_400_000 },
         ] {
             assert_eq!(ShardError::from(Refusal::from(error.clone())), error);
         }

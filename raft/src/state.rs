@@ -24,6 +24,7 @@ mod shard;
 mod snapshot;
 mod store;
 mod totals;
+mod usages;
 
 pub use error::StateError;
 pub use machine::StateMachine;

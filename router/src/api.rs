@@ -133,6 +133,13 @@ impl Methods {
     }
 }
 
+/// The verb of an endpoint's path: `insert` of `/api/v2/insert`, `read` of `/api/v2/read/1.1.1/…`;
+/// empty for paths outside the API.
+pub(crate) fn verb(path: &str) -> &str {
+    let rest = path.strip_prefix(BASE).unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
 impl<'a> Target<'a> {
     /// Where a path leads; whole segments count.
     pub fn find(path: &'a str) -> Self {

@@ -10,6 +10,7 @@ use crate::cluster::{self, Cluster};
 use crate::forward::Forward;
 use crate::http::cors::{Cors, OriginError};
 use crate::options::Options;
+use crate::tally::Tallies;
 
 /// How old an account of the cluster may be for the health endpoints, which need no key and so
 /// must not let anyone make the router busy.
@@ -25,6 +26,8 @@ pub struct App<S> {
     pub options: Options,
     /// Which origins may call.
     pub cors: Cors,
+    /// Calls to be counted by leaders that were not asked.
+    pub tallies: Tallies,
     connections: AtomicU64,
     health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
 }
@@ -38,6 +41,7 @@ impl<S: Shards> App<S> {
         Ok(Self {
             forward: Forward::new(Arc::clone(&shards), options.request_deadline),
             cors: Cors::new(&options.cors_origins)?,
+            tallies: Tallies::default(),
             shards,
             options,
             connections: AtomicU64::new(0),

@@ -23,6 +23,10 @@ pub struct Caller {
     pub profile: Profile,
     /// Whether it may change anything.
     pub may_write: bool,
+    /// Whether its calls are counted: those with its own keys are, an administrator's are not.
+    pub counted: bool,
+    /// Whether its calls are limited.
+    pub limited: bool,
 }
 
 /// Who a valid key belongs to.
@@ -53,7 +57,8 @@ pub fn identify(directory: &Directory, headers: &HeaderMap) -> Result<Identity, 
         Role::Unspecified => return Err(ApiError::Unauthorized),
     };
     let tenant = directory.tenants.get(&record.tenant).ok_or(ApiError::Unauthorized)?;
-    caller(tenant, may_write).map(Identity::Tenant)
+    let own = caller(tenant, may_write)?;
+    Ok(Identity::Tenant(Caller { counted: true, ..own }))
 }
 
 /// An administrator acting for the tenant it names.
@@ -75,6 +80,8 @@ fn caller(tenant: &TenantRecord, may_write: bool) -> Result<Caller, ApiError> {
         shard: GroupId(tenant.shard),
         profile: tenant.profile(),
         may_write,
+        counted: false,
+        limited: tenant.rate_per_s.is_some() || tenant.calls_per_day.is_some(),
     })
 }
 

@@ -7,11 +7,13 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
+use ranch_proto::schema::CallMethod;
 use ranch_proto::{RequestId, Shards};
 
 use crate::api::{self, Audience, Call, Target, Use};
 use crate::app::App;
 use crate::auth::{self, Caller, Identity};
+use crate::charge;
 use crate::error::ApiError;
 use crate::http::answer::{Answer, AnswerBody};
 use crate::http::params::Query;
@@ -80,15 +82,33 @@ async fn route<S: Shards>(
         }
         Audience::Tenants => Some(tenant(app, identity, query.as_ref().ok())?),
     };
+    let served = serve((app, connection), parts, body, (target, caller.as_ref()), query);
+    match &caller {
+        Some(caller) => {
+            let method = CallMethod::of_verb(api::verb(parts.uri.path()));
+            charge::counted(app, caller, method, served).await
+        }
+        None => served.await,
+    }
+}
+
+/// Carries a request out for a caller that may ask.
+async fn serve<S: Shards>(
+    (app, connection): (&Arc<App<S>>, u64),
+    parts: &Parts,
+    body: Incoming,
+    (target, caller): (&Target<'_>, Option<&Caller>),
+    query: Result<Query<'_>, ApiError>,
+) -> Result<Answer, ApiError> {
     let usage = target.usage(&parts.method)?;
-    if usage == Use::Write && caller.as_ref().is_some_and(|caller| !caller.may_write) {
+    if usage == Use::Write && caller.is_some_and(|caller| !caller.may_write) {
         return Err(ApiError::ReadOnlyKey);
     }
     let query = query?;
     let (headers, method) = (&parts.headers, &parts.method);
     let call = Call { app, connection, method, headers, query: &query };
     // What is rare or long is boxed, so that the future of a plain read or write stays small.
-    match (target, &caller) {
+    match (target, caller) {
         (Target::Sq(endpoint), Some(caller)) => {
             api::sq::answer(&call, caller, *endpoint, body).await
         }

@@ -14,18 +14,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ranch_proto::schema::{
-    Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply, Request, reply,
-    request,
+    Charge, Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply,
+    Request, Tally, TenantCalls, reply, request,
 };
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 
 use chase::{Chase, Next};
+
+use crate::charge;
 
 /// Longest the first attempt may take, so that a leader that hangs or is cut off is left for its
 /// successor; an election is over by then.
 const FIRST_ATTEMPT_MAX: Duration = Duration::from_secs(1);
 /// Longest a later attempt may take: longer, lest a shard that is only slow get ever more to do.
 const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
+
+/// Longest a call waits to be counted where nothing else is asked of its shard.
+const CHARGE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a request came back without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +56,44 @@ pub enum ForwardError {
     /// The reply is of another kind than the request.
     #[error("a shard's answer made no sense; this has been logged")]
     Garbled,
+    /// The tenant calls faster than it may; nothing was done.
+    #[error("Too Many Requests: this tenant calls faster than it may; try again in {} s",
+        seconds(*retry_after_ms))]
+    RateLimited {
+        /// When there will be room again.
+        retry_after_ms: u32,
+    },
+    /// The tenant has no calls left today; nothing was done.
+    #[error("Too Many Requests: this tenant has no calls left today; try again in {} s",
+        seconds(*retry_after_ms))]
+    CallsExhausted {
+        /// When the next day begins.
+        retry_after_ms: u32,
+    },
+}
+
+/// Whole seconds, rounded up: whoever comes back then is not early.
+fn seconds(ms: u32) -> u32 {
+    ms.div_ceil(1_000).max(1)
+}
+
+impl ForwardError {
+    /// Whether the tenant is over its rate or its calls per day.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        matches!(self, Self::RateLimited { .. } | Self::CallsExhausted { .. })
+    }
+
+    /// When to come back, in seconds, where the error says so.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::RateLimited { retry_after_ms } | Self::CallsExhausted { retry_after_ms } => {
+                Some(seconds(*retry_after_ms))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a request does, which decides where it may go and what silence means.
@@ -101,6 +144,16 @@ impl<S: Shards> Forward<S> {
     /// Any but [`ForwardError::OutcomeUnknown`].
     pub async fn read(&self, shard: GroupId, read: ReadRequest) -> Result<ReadReply, ForwardError> {
         let nature = if read.stale { Nature::StaleRead } else { Nature::Read };
+        if read.stale
+            && let Some(charge) = charge::take_if_limited()
+        {
+            match Box::pin(self.charge(shard, &read.tenant, charge)).await {
+                Err(error) if error.is_over_limit() => return Err(error),
+                // Without a leader a stale read is what is left.
+                Err(_) => charge::give_back(),
+                Ok(()) => {}
+            }
+        }
         match self.send(shard, request::Body::Read(read), nature).await? {
             reply::Body::Read(reply) => Ok(reply),
             _ => Err(garbled(shard)),
@@ -118,14 +171,67 @@ impl<S: Shards> Forward<S> {
         }
     }
 
+    /// Has the leader count a call that needs nothing else of it.
+    ///
+    /// # Errors
+    /// [`ForwardError::RateLimited`] and [`ForwardError::CallsExhausted`] when the tenant may not
+    /// make it, others when it was not counted.
+    pub async fn charge(
+        &self,
+        shard: GroupId,
+        tenant: &str,
+        charge: Charge,
+    ) -> Result<(), ForwardError> {
+        let calls = TenantCalls { tenant: tenant.to_owned(), calls: Vec::new() };
+        let body = request::Body::Tally(Tally { tenants: vec![calls] });
+        let request = Request { charge: Some(charge), ..request(shard, body) };
+        self.chase(request, Nature::Read, self.deadline.min(CHARGE_MAX)).await.map(drop)
+    }
+
+    /// Has the leader count calls that were answered without it.
+    ///
+    /// # Errors
+    /// [`ForwardError::OutcomeUnknown`] when they may have been counted; after every other error
+    /// they were not.
+    pub async fn tally(
+        &self,
+        shard: GroupId,
+        tenants: Vec<TenantCalls>,
+    ) -> Result<(), ForwardError> {
+        let request = request(shard, request::Body::Tally(Tally { tenants }));
+        let mut once = Chase::new(true);
+        let node = self.choose(shard, Nature::Write, &mut once).ok_or(ForwardError::Unavailable)?;
+        let until = Instant::now() + CHARGE_MAX;
+        let request = Request { deadline_ms: CHARGE_MAX.as_millis() as u32, ..request };
+        match body_of(self.shards.call(node, request, until).await) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.note(shard, node, &error);
+                once.after(Some(node), &error);
+                Err(once.out_of_time())
+            }
+        }
+    }
+
     async fn send(
         &self,
         group: GroupId,
         body: request::Body,
         nature: Nature,
     ) -> Result<reply::Body, ForwardError> {
-        let deadline = Instant::now() + self.deadline;
-        let mut request = Request { group: group.0, body: Some(body), ..Request::default() };
+        let at_a_leader = group != GroupId::META && nature != Nature::StaleRead;
+        let charge = if at_a_leader { charge::take() } else { None };
+        self.chase(Request { charge, ..request(group, body) }, nature, self.deadline).await
+    }
+
+    async fn chase(
+        &self,
+        mut request: Request,
+        nature: Nature,
+        limit: Duration,
+    ) -> Result<reply::Body, ForwardError> {
+        let deadline = Instant::now() + limit;
+        let group = GroupId(request.group);
         let mut chase = Chase::new(nature == Nature::Write);
         let mut longest = FIRST_ATTEMPT_MAX;
         loop {
@@ -148,6 +254,10 @@ impl<S: Shards> Forward<S> {
                 },
                 None => ShardError::Unavailable { detail: "no replica is known".to_owned() },
             };
+            if matches!(error, ShardError::Unknown { .. }) {
+                // It may have been counted: once is enough, and it was admitted.
+                request.charge = None;
+            }
             match chase.after(asked, &error) {
                 Next::Stop(verdict) => {
                     tracing::debug!(%group, %error, "a request was refused");
@@ -197,9 +307,17 @@ impl<S: Shards> Forward<S> {
             | ShardError::NoReplica
             | ShardError::Unavailable { .. }
             | ShardError::Unknown { .. } => routes.doubt(group, node),
-            ShardError::Overloaded { .. } | ShardError::DiskFull | ShardError::Invalid { .. } => {}
+            ShardError::Overloaded { .. }
+            | ShardError::DiskFull
+            | ShardError::Invalid { .. }
+            | ShardError::RateLimited { .. }
+            | ShardError::CallsExhausted { .. } => {}
         }
     }
+}
+
+fn request(group: GroupId, body: request::Body) -> Request {
+    Request { group: group.0, body: Some(body), ..Request::default() }
 }
 
 /// What an attempt brought: a reply's body, or the error it stands for.

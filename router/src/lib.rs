@@ -17,9 +17,11 @@ pub mod tenants_file;
 mod api;
 mod app;
 mod auth;
+mod charge;
 mod cluster;
 mod dispatch;
 mod http;
+mod tally;
 
 pub use http::server::{RouterError, serve};
 pub use options::Options;

@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod bad_input;
+mod limits;
 mod rest;
 mod sq;
 mod wire;

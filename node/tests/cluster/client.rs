@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ranch_node::LocalShards;
 use ranch_proto::schema::{
-    Command, GetScroll, MetaCommand, MetaStatus, Op, OpStatus, PutTenant, ReadRequest, Request,
-    TenantRecord, meta_command, op, read_reply, read_request, record, reply, request,
+    Charge, Command, GetScroll, MetaCommand, MetaStatus, Op, OpStatus, PutTenant, ReadRequest,
+    Request, TenantRecord, meta_command, op, read_reply, read_request, record, reply, request,
 };
 use ranch_proto::{Coordinate, GroupId, NodeId, RequestId, ShardError, Shards as _};
 use tokio::runtime::Handle;
@@ -49,10 +49,26 @@ impl Client {
         body: request::Body,
         limit: Duration,
     ) -> Answer {
-        let shards = self.shards.upgrade().ok_or_else(gone)?;
-        let deadline_ms = limit.as_millis() as u32;
         let body = Some(body);
-        let request = Request { group: group.0, deadline_ms, body, ..Request::default() };
+        self.send(node, Request { group: group.0, body, ..Request::default() }, limit).await
+    }
+
+    /// Asks one node once, and has it count a call.
+    pub async fn charge(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        body: request::Body,
+        charge: Option<Charge>,
+    ) -> Answer {
+        let body = Some(body);
+        let request = Request { group: group.0, body, charge, ..Request::default() };
+        self.send(node, request, ATTEMPT).await
+    }
+
+    async fn send(&self, node: NodeId, request: Request, limit: Duration) -> Answer {
+        let shards = self.shards.upgrade().ok_or_else(gone)?;
+        let request = Request { deadline_ms: limit.as_millis() as u32, ..request };
         let deadline = Instant::now() + limit;
         let asked = self.runtime.spawn(async move { shards.call(node, request, deadline).await });
         let reply = asked.await.unwrap_or_else(|_| {
@@ -97,6 +113,17 @@ impl Client {
     /// Adds a tenant and says where it lives.
     pub async fn add_tenant(&self, id: &str, limit: Duration) -> Tenant {
         let tenant = TenantRecord { id: id.to_owned(), enabled: true, ..TenantRecord::default() };
+        self.add(tenant, limit).await
+    }
+
+    /// Adds a tenant with so many calls per day.
+    pub async fn add_limited_tenant(&self, id: &str, calls: u64, limit: Duration) -> Tenant {
+        let (id, calls_per_day) = (id.to_owned(), Some(calls));
+        let tenant = TenantRecord { id, enabled: true, calls_per_day, ..TenantRecord::default() };
+        self.add(tenant, limit).await
+    }
+
+    async fn add(&self, tenant: TenantRecord, limit: Duration) -> Tenant {
         let put = PutTenant { tenant: Some(tenant), keys: Vec::new() };
         let command = MetaCommand {
             request_id: request_id(RequestId::random()),

@@ -9,6 +9,7 @@
 
 mod client;
 mod ledger;
+mod limits;
 mod notices;
 mod partitions;
 mod ranch;

@@ -1,6 +1,6 @@
 //! Ranges of state keys, half-open and exact: what lies in one is what its name says, no more.
 
-use super::{KIND_AT, Kind, TEXT_END, built, dedup, ended_text, meta_dedup, start, usage};
+use super::{KIND_AT, Kind, TEXT_END, built, dedup, ended_text, meta_dedup, start, text};
 use crate::ids::GroupId;
 
 /// Where a half-open range of state keys begins and ends.
@@ -42,8 +42,12 @@ pub fn phext_bounds(kind: Kind, group: GroupId, tenant: &str, phext: &str) -> Bo
 /// All keys of one kind and tenant, for the kinds whose rest begins with the tenant.
 #[must_use]
 pub fn tenant_bounds(kind: Kind, group: GroupId, tenant: &str) -> Bounds {
-    if kind == Kind::Usage {
-        let low = usage(group, tenant);
+    // These end with the tenant.
+    if matches!(kind, Kind::Usage | Kind::Calls) {
+        let low = built(|key| {
+            start(key, group, kind);
+            text(key, tenant);
+        });
         let high = [low.as_slice(), &[TEXT_END]].concat();
         return (low, high);
     }

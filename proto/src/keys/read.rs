@@ -91,6 +91,15 @@ pub fn read_usage(key: &[u8]) -> Result<&str, KeyError> {
     text(rest, "tenant")
 }
 
+/// The tenant of a [`Kind::Calls`] key.
+///
+/// # Errors
+/// Any other key.
+pub fn read_calls(key: &[u8]) -> Result<&str, KeyError> {
+    let (_, rest) = rest(key, &[Kind::Calls], "a tenant's calls")?;
+    text(rest, "tenant")
+}
+
 /// Tenant and name of a [`Kind::Phext`] key.
 ///
 /// # Errors

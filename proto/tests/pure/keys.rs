@@ -34,6 +34,7 @@ fn state_keys_are_these_bytes() {
         (keys::meta_record(4, b"will"), b"\0\0\0\0\x40\x04will"),
         (keys::meta_epoch(), b"\0\0\0\0\x41"),
         (keys::clock(SHARD), b"\x01\x02\x03\x04\x38"),
+        (keys::calls(SHARD, "will"), b"\x01\x02\x03\x04\x50will"),
         (keys::meta_dedup(258), b"\0\0\0\0\x42\0\0\0\0\0\0\x01\x02"),
     ] {
         assert_eq!(key, expected);
@@ -99,6 +100,8 @@ fn bounds_are_these_bytes() {
     assert_eq!(tenant, pair(b"\0\0\0\x07\x20a\0", b"\0\0\0\x07\x20a\x01"));
     let usage = keys::tenant_bounds(Kind::Usage, shard, "a");
     assert_eq!(usage, pair(b"\0\0\0\x07\x10a", b"\0\0\0\x07\x10a\0"));
+    let calls = keys::tenant_bounds(Kind::Calls, shard, "a");
+    assert_eq!(calls, pair(b"\0\0\0\x07\x50a", b"\0\0\0\x07\x50a\0"));
     let dedup = keys::dedup_bounds(shard, 9);
     assert_eq!(dedup, (keys::dedup(shard, 0), keys::dedup(shard, 9)));
     assert_eq!(keys::meta_dedup_bounds(9), (keys::meta_dedup(0), keys::meta_dedup(9)));
@@ -116,6 +119,7 @@ fn expired_keys_lie_within_their_bounds_and_no_others() {
 fn state_keys_are_read_back() {
     assert_eq!(keys::read_head(&keys::applied(SHARD)), Ok((SHARD, Kind::Applied)));
     assert_eq!(keys::read_usage(&keys::usage(SHARD, "will")), Ok("will"));
+    assert_eq!(keys::read_calls(&keys::calls(SHARD, "will")), Ok("will"));
     assert_eq!(keys::read_phext(&keys::phext(SHARD, "will", "ä")), Ok(("will", "ä")));
     assert_eq!(keys::read_index(&keys::dedup(SHARD, 9)), Ok(9));
     assert_eq!(keys::read_index(&keys::meta_dedup(9)), Ok(9));

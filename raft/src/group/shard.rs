@@ -106,6 +106,12 @@ impl ShardGroup {
         })
     }
 
+    /// Reads of what is applied here, without any barrier.
+    #[must_use]
+    pub fn reader(&self) -> &ShardReader {
+        &self.reader
+    }
+
     /// The replica's account of itself.
     #[must_use]
     pub fn status(&self) -> GroupStatus {

@@ -20,9 +20,10 @@ use tokio::sync::watch;
 use crate::state::error::StateError;
 use crate::state::progress::Progress;
 use crate::state::scan;
-use crate::state::shard::{PhextRow, UsageRow, is_storable_phext};
+use crate::state::shard::{CallsRow, PhextRow, UsageRow, is_storable_phext};
 use crate::state::store::StateStore;
 use crate::state::totals::Totals;
+use crate::state::usages;
 
 /// Most phexts listed in one answer.
 const PHEXTS_MAX: usize = 100_000;
@@ -118,6 +119,9 @@ impl ShardReader {
             }
             Some(read_request::What::Usage(_)) => read_reply::What::Usage(self.usage(tenant)?),
             Some(read_request::What::Phexts(_)) => read_reply::What::Phexts(self.phexts(tenant)?),
+            Some(read_request::What::Usages(list)) => {
+                read_reply::What::Usages(usages::page(&self.store, self.group(), list)?)
+            }
             None => return Err(ReadError::Nothing),
         };
         Ok(ReadReply { applied, what: Some(what) })
@@ -162,15 +166,14 @@ impl ShardReader {
     /// As [`ShardReader::read`].
     pub fn usage(&self, tenant: &str) -> Result<Usage, ReadError> {
         check(tenant, None)?;
-        let row = self.store.get(&keys::usage(self.group(), tenant))?;
-        let row = row.map_or_else(|| Ok(UsageRow::default()), |row| UsageRow::decode(&row))?;
-        Ok(Usage {
-            storage_bytes: row.storage_bytes,
-            scrolls: row.scrolls,
-            phexts: row.phexts,
-            revision: row.revision,
-            last_write_ms: row.last_write_ms,
-        })
+        let mut usage = Usage::default();
+        if let Some(row) = self.store.get(&keys::usage(self.group(), tenant))? {
+            UsageRow::decode(&row)?.describe(&mut usage);
+        }
+        if let Some(row) = self.store.get(&keys::calls(self.group(), tenant))? {
+            CallsRow::decode(&row)?.describe(&mut usage);
+        }
+        Ok(usage)
     }
 
     /// A tenant's phexts, by name.

@@ -11,6 +11,7 @@
 //! A repeated command's reads give their text again only while the scroll still has the revision
 //! first read; afterwards they answer `OP_ABORTED` rather than a text from another time.
 
+mod calls;
 mod clock;
 mod codec;
 mod dedup;
@@ -40,6 +41,8 @@ use crate::state::store::StateStore;
 use crate::state::totals::Totals;
 use crate::types::Applied;
 
+use calls::Calls;
+pub(crate) use calls::CallsRow;
 use clock::Clock;
 pub use clock::STEP_MAX_MS;
 pub(crate) use codec::{PhextRow, UsageRow};
@@ -55,6 +58,7 @@ use outcome::Outcome;
 pub(crate) struct ShardMachine {
     ledger: Ledger,
     clock: Clock,
+    calls: Calls,
     dedup: DedupWindow,
     idempotent: Idempotent,
     totals: Arc<Totals>,
@@ -81,6 +85,7 @@ impl ShardMachine {
         Ok(Self {
             ledger: Ledger::new(Arc::clone(store), group),
             clock: Clock::load(store, group)?,
+            calls: Calls::new(Arc::clone(store), group),
             dedup,
             idempotent: Idempotent::new(Arc::clone(store), group),
             totals: Arc::clone(totals),
@@ -93,6 +98,10 @@ impl ShardMachine {
         time: Time,
         batch: &mut ApplyBatch,
     ) -> Result<CommandResult, StateError> {
+        if !command.calls.is_empty() {
+            self.calls.note(&command.calls, time.stamp_ms)?;
+            return Ok(CommandResult::default());
+        }
         let Some(id) = identity(command) else {
             return Ok(all(command, OpStatus::OpInvalid));
         };
@@ -198,6 +207,7 @@ impl Machine for ShardMachine {
     fn finish(&mut self, batch: &mut ApplyBatch) -> Result<(), StateError> {
         self.idempotent.finish();
         self.clock.finish(batch);
+        self.calls.finish(batch);
         let changed = self.ledger.finish(batch)?;
         self.totals.add(changed.scrolls, changed.last_write_ms);
         Ok(())

@@ -4,6 +4,7 @@
 // A test's helpers may panic as its body may; clippy sees only the body.
 #![allow(clippy::unwrap_used)]
 
+mod calls;
 mod crash;
 mod feed;
 mod isolation;

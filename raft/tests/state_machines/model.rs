@@ -52,6 +52,7 @@ impl Model {
             phexts: phexts.len() as u64,
             revision,
             last_write_ms,
+            ..Usage::default()
         }
     }
 
@@ -234,6 +235,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 key: vec![key; 16].into(),
                 content: vec![content; 16].into(),
             }),
+            ..Command::default()
         },
     )
 }

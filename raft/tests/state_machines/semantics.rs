@@ -132,6 +132,7 @@ fn usage_is_exact() {
         phexts: 2,
         revision: 3,
         last_write_ms: 70,
+        ..Usage::default()
     };
     assert_eq!(usage(&replica), expected);
     assert_eq!((replica.reader().scrolls(), replica.reader().last_write_ms()), (3, 70));

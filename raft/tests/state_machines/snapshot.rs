@@ -6,7 +6,9 @@ use bytes::Bytes;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, Membership};
 use ranch_proto::ids::GroupId;
-use ranch_proto::schema::{OpStatus, SnapshotChunk, SnapshotEnd};
+use ranch_proto::schema::{
+    CallMethod, Command, MethodCalls, OpStatus, SnapshotChunk, SnapshotEnd, TenantCalls,
+};
 use ranch_raft::state::{
     SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage, StateError,
     StateMachine, StateStore,
@@ -57,6 +59,9 @@ fn source() -> Replica {
         let text = format!("scroll {n} ").repeat(if n % 50 == 0 { 3_000 } else { 3 });
         replica.op(write(&format!("1.1.{n}/1.1.1/1.1.1"), &text));
     }
+    let calls = vec![MethodCalls { method: CallMethod::Write.into(), count: 300 }];
+    let calls = vec![TenantCalls { tenant: TENANT.into(), calls }];
+    replica.run(5_000, Command { calls, ..Command::default() });
     replica
 }
 
@@ -144,7 +149,7 @@ fn a_snapshot_shows_one_moment() {
         }
     });
     assert_eq!(end, before);
-    assert_eq!(meta.last_log_id, Some(log_id(300)));
+    assert_eq!(meta.last_log_id, Some(log_id(301)));
 }
 
 fn damaged(change: impl FnOnce(&mut Sent)) -> SnapshotFault {

@@ -79,7 +79,7 @@ struct State<'a> {
     status: &'static str,
 }
 
-/// What a tenant has stored. Calls are not counted yet, which `null` says.
+/// What a tenant has stored, and how it calls.
 #[derive(Serialize)]
 struct Stats<'a> {
     tenant_id: &'a str,
@@ -88,7 +88,7 @@ struct Stats<'a> {
     quota_mb: Option<f64>,
     scrolls: u64,
     phexts: u64,
-    api_calls_today: Option<u64>,
+    api_calls_today: u64,
     last_active: Option<String>,
     shard: u32,
 }
@@ -311,6 +311,7 @@ pub async fn stats<S: Shards>(call: &Call<'_, S>, id: &str) -> Result<Answer, Ap
     let Some(read_reply::What::Usage(usage)) = reply.what else {
         return Err(ApiError::Garbled);
     };
+    let last_active_ms = usage.last_active_ms.max(usage.last_write_ms);
     let stats = Stats {
         tenant_id: id,
         storage_used_mb: mb(usage.storage_bytes),
@@ -318,8 +319,8 @@ pub async fn stats<S: Shards>(call: &Call<'_, S>, id: &str) -> Result<Answer, Ap
         quota_mb: tenant.quota_bytes.map(mb),
         scrolls: usage.scrolls,
         phexts: usage.phexts,
-        api_calls_today: None,
-        last_active: (usage.last_write_ms > 0).then(|| date::rfc3339(usage.last_write_ms)),
+        api_calls_today: usage.calls_today,
+        last_active: (last_active_ms > 0).then(|| date::rfc3339(last_active_ms)),
         shard: tenant.shard,
     };
     Ok(answer::json(StatusCode::OK, &stats))

@@ -34,6 +34,10 @@ impl ApiError {
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Self::Forward(error) if error.is_over_limit() => {
+                let seconds = error.retry_after_s().unwrap_or(1);
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }

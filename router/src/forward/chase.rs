@@ -81,6 +81,12 @@ impl Chase {
             ShardError::Overloaded { .. } => self.stop(ForwardError::Overloaded),
             ShardError::DiskFull => self.stop(ForwardError::DiskFull),
             ShardError::Invalid { .. } => self.stop(ForwardError::Invalid),
+            ShardError::RateLimited { retry_after_ms } => {
+                self.stop(ForwardError::RateLimited { retry_after_ms: *retry_after_ms })
+            }
+            ShardError::CallsExhausted { retry_after_ms } => {
+                self.stop(ForwardError::CallsExhausted { retry_after_ms: *retry_after_ms })
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::http::connection::Protocol;
 use crate::http::cors::OriginError;
 use crate::options::Options;
+use crate::tally;
 
 /// Connections beyond the limit that are told so; further ones wait to be accepted.
 const TURNED_AWAY_MAX: usize = 64;
@@ -43,6 +44,7 @@ pub async fn serve<S: Shards>(
     let room = Room::new(app.options.max_connections);
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let counting = tokio::spawn(tally::run(Arc::clone(&app)));
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -64,6 +66,8 @@ pub async fn serve<S: Shards>(
         tracing::warn!(connections = connections.len(), "cut off requests still running");
     }
     connections.shutdown().await;
+    counting.abort();
+    tally::send(&app).await;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ async fn a_tenant_added_can_be_used_at_once() {
     let stats = admin.get("/api/v2/admin/tenants/new-one/stats").await.json();
     let expected = serde_json::json!({
         "tenant_id": "new-one", "storage_used_mb": 65.0 / 1_048_576.0, "storage_used_bytes": 65,
-        "quota_mb": 1.0, "scrolls": 1, "phexts": 1, "api_calls_today": null,
+        "quota_mb": 1.0, "scrolls": 1, "phexts": 1, "api_calls_today": 1,
         "last_active": "2026-03-01T12:00:00.001Z", "shard": 2,
     });
     assert_eq!(stats, expected);

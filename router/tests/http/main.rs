@@ -11,6 +11,7 @@ mod delta;
 mod edges;
 mod failover;
 mod keys;
+mod limits;
 mod refusals;
 mod rest;
 mod sq;

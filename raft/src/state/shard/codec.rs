@@ -6,6 +6,8 @@
 //! ```
 //! Numbers are big-endian; the first byte is the version.
 
+use ranch_proto::schema::Usage;
+
 use crate::state::error::StateError;
 
 const VERSION: u8 = 1;
@@ -39,6 +41,17 @@ impl UsageRow {
     pub(crate) fn decode(row: &[u8]) -> Result<Self, StateError> {
         let [storage_bytes, scrolls, phexts, revision, last_write_ms] = decode(row, "usage")?;
         Ok(Self { storage_bytes, scrolls, phexts, revision, last_write_ms })
+    }
+}
+
+impl UsageRow {
+    /// Puts what the row says into an account of the tenant's usage.
+    pub(crate) fn describe(&self, usage: &mut Usage) {
+        usage.storage_bytes = self.storage_bytes;
+        usage.scrolls = self.scrolls;
+        usage.phexts = self.phexts;
+        usage.revision = self.revision;
+        usage.last_write_ms = self.last_write_ms;
     }
 }
 

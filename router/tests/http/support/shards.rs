@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ranch_proto::directory::SharedDirectory;
 use ranch_proto::schema::{
-    GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, read_request, reply, request,
+    Charge, GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, read_request, reply,
+    request,
 };
 use ranch_proto::shards::Routes;
 use ranch_proto::{NodeId, ReplicaId, ShardError, Shards};
@@ -104,13 +105,46 @@ impl MemoryShards {
         }
     }
 
-    fn carry_out(&self, node: NodeId, body: request::Body) -> Result<reply::Body, ShardError> {
+    /// Counts a charge as a leader does; a tenant with a limit may make that many calls, ever.
+    fn charge(&self, charge: Option<Charge>, body: &request::Body) -> Result<(), ShardError> {
+        let Some(charge) = charge else { return Ok(()) };
+        let tenant = match body {
+            request::Body::Command(command) => &command.tenant,
+            request::Body::Read(read) => &read.tenant,
+            request::Body::Tally(tally) => &tally.tenants[0].tenant,
+            other => panic!("{other:?} was charged"),
+        };
+        let directory = self.directory.read();
+        let record = &directory.tenants[tenant];
+        let mut state = self.state.lock();
+        let called = state.called(tenant);
+        if record.calls_per_day.is_some_and(|most| called >= most) {
+            return Err(ShardError::CallsExhausted { retry_after_ms: 3_600_000 });
+        }
+        if record.rate_per_s.is_some_and(|most| called as f64 >= most) {
+            return Err(ShardError::RateLimited { retry_after_ms: 1_200 });
+        }
+        state.count(tenant, charge.method(), 1);
+        Ok(())
+    }
+
+    fn carry_out(
+        &self,
+        node: NodeId,
+        charge: Option<Charge>,
+        body: request::Body,
+    ) -> Result<reply::Body, ShardError> {
         let leader = *self.leader.lock();
         let stale = matches!(&body, request::Body::Read(read) if read.stale);
         if leader != Some(node.0) && !stale {
             return Err(ShardError::NotLeader { leader: leader.map(NodeId), term: 1 });
         }
+        self.charge(charge, &body)?;
         Ok(match body {
+            request::Body::Tally(tally) => {
+                self.state.lock().tally(&tally);
+                reply::Body::Pong(true)
+            }
             request::Body::Command(command) => {
                 let directory = self.directory.read();
                 let quota = directory.tenants.get(&command.tenant).unwrap().quota_bytes;
@@ -136,7 +170,7 @@ impl Shards for MemoryShards {
         deadline: Instant,
     ) -> Result<Reply, ShardError> {
         assert!(request.deadline_ms > 0, "every attempt has a deadline");
-        let body = request.body.unwrap();
+        let (charge, body) = (request.charge, request.body.unwrap());
         let request_id = match &body {
             request::Body::Command(command) => command.request_id.clone(),
             request::Body::Meta(command) => command.request_id.clone(),
@@ -157,7 +191,7 @@ impl Shards for MemoryShards {
             Some(Fault::Unavailable) => return Err(ShardError::Unavailable { detail: detail() }),
             Some(Fault::LostRequest) => return Err(ShardError::Unknown { detail: detail() }),
             Some(Fault::LostAnswer) => {
-                self.carry_out(node, body)?;
+                self.carry_out(node, charge, body)?;
                 return Err(ShardError::Unknown { detail: detail() });
             }
             Some(Fault::Overloaded) => return Err(ShardError::Overloaded { detail: detail() }),
@@ -167,7 +201,7 @@ impl Shards for MemoryShards {
                 return Err(ShardError::Unknown { detail: detail() });
             }
         }
-        Ok(Reply { body: Some(self.carry_out(node, body)?) })
+        Ok(Reply { body: Some(self.carry_out(node, charge, body)?) })
     }
 
     async fn node_status(&self, node: NodeId, _: Instant) -> Result<NodeStatusReply, ShardError> {

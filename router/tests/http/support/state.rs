@@ -1,12 +1,13 @@
 //! What shards do to scrolls, in memory and for tests only: the same rules as the replicated state
 //! machine, without Raft, disk or shards. Times are made from revisions, so answers never vary.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use ranch_proto::schema::{
-    Command, CommandResult, GetReply, Op, OpResult, OpStatus, PhextInfo, PhextsReply, ReadReply,
-    ReadRequest, ScanReply, ScanScrolls, Scroll, Usage, op::Kind, read_reply, read_request,
+    CallMethod, Command, CommandResult, GetReply, ListUsages, MethodCalls, Op, OpResult, OpStatus,
+    PhextInfo, PhextsReply, ReadReply, ReadRequest, ScanReply, ScanScrolls, Scroll, Tally,
+    TenantCalls, TenantUsageRow, Usage, UsagesReply, op::Kind, read_reply, read_request,
 };
 use ranch_proto::value::SCROLL_COST;
 use ranch_proto::{Coordinate, Pattern};
@@ -27,6 +28,7 @@ pub struct State {
     pub applied: u64,
     /// How many texts walks have shown.
     pub texts_read: usize,
+    calls: BTreeMap<(String, i32), u64>,
 }
 
 impl State {
@@ -110,6 +112,7 @@ impl State {
             read_request::What::Scan(scan) => read_reply::What::Scan(self.scan(tenant, scan)),
             read_request::What::Usage(_) => read_reply::What::Usage(self.usage(tenant)),
             read_request::What::Phexts(_) => read_reply::What::Phexts(self.phexts(tenant)),
+            read_request::What::Usages(list) => read_reply::What::Usages(self.usages(list)),
         };
         ReadReply { applied: self.applied, what: Some(what) }
     }
@@ -147,7 +150,43 @@ impl State {
             phexts: phexts.len() as u64,
             revision,
             last_write_ms: if revision == 0 { 0 } else { EPOCH_MS + revision },
+            calls_today: self.called(tenant),
+            calls: self.calls_of(tenant),
+            ..Usage::default()
         }
+    }
+
+    /// Two tenants a page, so that every list takes several.
+    fn usages(&self, list: &ListUsages) -> UsagesReply {
+        let tenants = self.revisions.keys().chain(self.calls.keys().map(|(tenant, _)| tenant));
+        let known: BTreeSet<_> = tenants.filter(|tenant| **tenant > list.after).collect();
+        let rows = known.iter().take(2).map(|tenant| TenantUsageRow {
+            tenant: (*tenant).clone(),
+            usage: Some(self.usage(tenant)),
+        });
+        UsagesReply { tenants: rows.collect(), more: known.len() > 2 }
+    }
+
+    pub fn count(&mut self, tenant: &str, method: CallMethod, count: u64) {
+        *self.calls.entry((tenant.to_owned(), method as i32)).or_default() += count;
+    }
+
+    pub fn tally(&mut self, tally: &Tally) {
+        for TenantCalls { tenant, calls } in &tally.tenants {
+            for calls in calls {
+                self.count(tenant, calls.method(), calls.count);
+            }
+        }
+    }
+
+    /// How often a tenant called.
+    pub fn called(&self, tenant: &str) -> u64 {
+        self.calls_of(tenant).iter().map(|calls| calls.count).sum()
+    }
+
+    pub fn calls_of(&self, tenant: &str) -> Vec<MethodCalls> {
+        let own = self.calls.iter().filter(|((of, _), _)| of == tenant);
+        own.map(|((_, method), count)| MethodCalls { method: *method, count: *count }).collect()
     }
 
     fn phexts(&self, tenant: &str) -> PhextsReply {
