@@ -11,7 +11,6 @@ mod window;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::schema::{CallMethod, MethodCalls, TenantCalls, TenantRecord, Usage};
@@ -37,9 +36,6 @@ impl CallLimits {
 #[derive(Default)]
 pub(crate) struct Accounts {
     shards: RwLock<BTreeMap<GroupId, Arc<Books>>>,
-    /// Calls refused for their rate, and for want of calls left.
-    pub(crate) refused_rate: AtomicU64,
-    pub(crate) refused_day: AtomicU64,
 }
 
 /// What has been called on one shard and not been noted.
@@ -76,15 +72,8 @@ impl Accounts {
         now_ms: u64,
         noted_today: impl FnOnce() -> u64,
     ) -> Result<(), ShardError> {
-        let admitted = self
-            .books(group)
-            .with(tenant, |account| account.charge(method, limits, now_ms, noted_today));
-        match &admitted {
-            Err(ShardError::RateLimited { .. }) => self.refused_rate.fetch_add(1, Relaxed),
-            Err(_) => self.refused_day.fetch_add(1, Relaxed),
-            Ok(()) => 0,
-        };
-        admitted
+        let charge = |account: &mut Account| account.charge(method, limits, now_ms, noted_today);
+        self.books(group).with(tenant, charge)
     }
 }
 

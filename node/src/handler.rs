@@ -30,7 +30,10 @@ impl Replicas {
     /// Carries out a request. A refusal is a reply, too.
     pub(crate) async fn handle(&self, request: Request) -> Reply {
         let body = self.answer(request).await;
-        let body = body.unwrap_or_else(|error| reply::Body::Refusal(error.into()));
+        let body = body.unwrap_or_else(|error| {
+            self.refusals.count(&error);
+            reply::Body::Refusal(error.into())
+        });
         Reply { body: Some(body) }
     }
 

@@ -12,6 +12,7 @@ mod handler;
 mod identity;
 mod link_server;
 mod local;
+mod metrics;
 mod network;
 mod node;
 mod placement;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
 use crate::error::NodeError;
+use crate::metrics::Refusals;
 use crate::network::Network;
 use crate::routes::RouteBoard;
 use crate::snapshot::SnapshotSender;
@@ -41,6 +42,7 @@ pub(crate) struct Replicas {
     pub(crate) shared: Shared,
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
+    pub(crate) refusals: Refusals,
     started_ms: u64,
     meta: OnceLock<MetaGroup>,
     shards: RwLock<BTreeMap<GroupId, ShardGroup>>,
@@ -51,7 +53,8 @@ impl Replicas {
         let started_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let (accounts, shards) = (Accounts::default(), RwLock::default());
-        Self { shared, accounts, started_ms, meta: OnceLock::new(), shards }
+        let (refusals, meta) = (Refusals::default(), OnceLock::new());
+        Self { shared, accounts, refusals, started_ms, meta, shards }
     }
 
     /// The replica of the meta group, once there is one.
@@ -149,14 +152,24 @@ impl Replicas {
             ..meta.core().status()
         });
         let shards = self.shards();
-        let groups = meta.into_iter().chain(shards.iter().map(ShardGroup::status));
+        let mut groups: Vec<_> =
+            meta.into_iter().chain(shards.iter().map(ShardGroup::status)).collect();
+        for group in &mut groups {
+            group.elections = self.shared.board.elections(GroupId(group.group));
+        }
         NodeStatusReply {
             node: self.shared.node.0,
             pid: std::process::id(),
             version: self.shared.version.clone(),
             started_ms: self.started_ms,
-            groups: groups.collect(),
+            groups,
+            metrics: self.metrics(),
         }
+    }
+
+    /// When this process started, in milliseconds since the Unix epoch.
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_ms
     }
 
     /// Index up to which a group's state is on disk.

@@ -18,12 +18,13 @@ pub(crate) struct RouteBoard {
     routes: Arc<Routes>,
     changes: watch::Sender<u64>,
     known: Arc<Mutex<BTreeMap<GroupId, (Route, Instant)>>>,
+    elections: Arc<Mutex<BTreeMap<GroupId, u64>>>,
 }
 
 impl RouteBoard {
     pub(crate) fn new() -> Self {
         let changes = watch::Sender::new(0);
-        Self { routes: Arc::default(), changes, known: Arc::default() }
+        Self { routes: Arc::default(), changes, known: Arc::default(), elections: Arc::default() }
     }
 
     /// What an embedded router asks.
@@ -44,6 +45,11 @@ impl RouteBoard {
     /// Since when the present leader of `group`, or the lack of one, has been known.
     pub(crate) fn since(&self, group: GroupId) -> Option<Instant> {
         self.known.lock().get(&group).map(|(_, since)| *since)
+    }
+
+    /// How often a leader of `group` has begun.
+    pub(crate) fn elections(&self, group: GroupId) -> u64 {
+        self.elections.lock().get(&group).copied().unwrap_or(0)
     }
 
     /// Follows a replica's view of its leader until the replica has stopped.
@@ -69,6 +75,9 @@ impl RouteBoard {
             return;
         }
         known.insert(group, (route, Instant::now()));
+        if leader.is_some() {
+            *self.elections.lock().entry(group).or_default() += 1;
+        }
         drop(known);
         self.changes.send_modify(|count| *count += 1);
     }

@@ -6,6 +6,7 @@
 pub mod convert;
 pub mod group;
 pub mod log;
+mod rocks_metrics;
 pub mod state;
 pub mod types;
 

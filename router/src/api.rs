@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod infer;
 pub(crate) mod later;
 pub(crate) mod list;
+pub(crate) mod metrics;
 pub(crate) mod pages;
 pub(crate) mod rest;
 pub(crate) mod scrolls;
@@ -158,6 +159,7 @@ impl<'a> Target<'a> {
             None => sq::Endpoint::find(name)
                 .map(Self::Sq)
                 .or_else(|| whole::Endpoint::find(name).map(Self::Whole))
+                .or_else(|| (name == "metrics").then_some(Self::Admin(admin::Endpoint::Metrics)))
                 .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, ""))),
         };
         found.or_else(|| later::find(rest).map(Self::Later)).unwrap_or(Self::Nothing)

@@ -9,6 +9,7 @@ use ranch_proto::Shards;
 use crate::cluster::{self, Cluster};
 use crate::forward::Forward;
 use crate::http::cors::{Cors, OriginError};
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::tally::Tallies;
 
@@ -28,6 +29,8 @@ pub struct App<S> {
     pub cors: Cors,
     /// Calls to be counted by leaders that were not asked.
     pub tallies: Tallies,
+    /// What this router counts of itself.
+    pub metrics: Arc<Metrics>,
     connections: AtomicU64,
     health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
 }
@@ -38,8 +41,11 @@ impl<S: Shards> App<S> {
     /// # Errors
     /// An origin in the options that is none.
     pub fn new(shards: Arc<S>, options: Options) -> Result<Self, OriginError> {
+        let metrics = Arc::<Metrics>::default();
+        let deadline = options.request_deadline;
         Ok(Self {
-            forward: Forward::new(Arc::clone(&shards), options.request_deadline),
+            forward: Forward::new(Arc::clone(&shards), deadline, Arc::clone(&metrics)),
+            metrics,
             cors: Cors::new(&options.cors_origins)?,
             tallies: Tallies::default(),
             shards,

@@ -2,13 +2,14 @@
 //! hand over, and give every answer, errors too, the headers all answers have.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, ORIGIN};
+use http::header::{CONTENT_LENGTH, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
+use ranch_proto::Shards;
 use ranch_proto::schema::CallMethod;
-use ranch_proto::{RequestId, Shards};
 
 use crate::api::{self, Audience, Call, Target, Use};
 use crate::app::App;
@@ -18,8 +19,8 @@ use crate::error::ApiError;
 use crate::http::answer::{Answer, AnswerBody};
 use crate::http::params::Query;
 use crate::http::{cors, negotiate};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::metrics::Endpoint;
+use crate::request_log::{self, Line, REQUEST_ID};
 
 /// Answers one request of connection number `connection`. Never fails: what goes wrong is an
 /// answer too.
@@ -28,15 +29,18 @@ pub async fn answer<S: Shards>(
     connection: u64,
     request: Request<Incoming>,
 ) -> Answer {
-    let id = RequestId::random();
+    let started = Instant::now();
+    let id = request_log::id_of(request.headers());
     let (parts, body) = request.into_parts();
     let target = Target::find(parts.uri.path());
+    let mut caller = None;
     let outcome = if parts.method == Method::OPTIONS {
         Ok(cors::preflight())
     } else {
-        route(app, connection, &parts, body, &target).await
+        route((app, connection), &parts, body, &target, &mut caller).await
     };
     let mut answer = outcome.unwrap_or_else(|error| {
+        app.metrics.error(error.kind());
         let json = target.speaks_json() || negotiate::asks_for_json(&parts.headers);
         error.answer(json)
     });
@@ -45,26 +49,26 @@ pub async fn answer<S: Shards>(
     }
     let headers = answer.headers_mut();
     app.cors.mark(parts.headers.get(ORIGIN), headers);
-    headers.insert(REQUEST_ID, hex(id));
+    headers.insert(REQUEST_ID, id.clone());
+    let endpoint = Endpoint::at(parts.uri.path());
+    app.metrics.request(endpoint, answer.status(), started.elapsed());
     if app.options.log_requests {
-        // The query is left out: it may hold a scroll's text.
-        tracing::info!(
-            method = %parts.method,
-            path = parts.uri.path(),
-            status = answer.status().as_u16(),
-            connection,
-            "request"
-        );
+        let (method, uri, status) = (parts.method, parts.uri, answer.status().as_u16());
+        let tenant = caller.map(|caller| caller.tenant);
+        let bytes = 0;
+        let line = Line { id, method, uri, status, bytes, tenant, connection, started };
+        answer.body_mut().log(line);
     }
     answer
 }
 
+/// Finds out who asks, which is left in `seen`, and whether it may, and has the request served.
 async fn route<S: Shards>(
-    app: &Arc<App<S>>,
-    connection: u64,
+    (app, connection): (&Arc<App<S>>, u64),
     parts: &Parts,
     body: Incoming,
     target: &Target<'_>,
+    seen: &mut Option<Caller>,
 ) -> Result<Answer, ApiError> {
     if let Target::Health(endpoint) = target {
         target.usage(&parts.method)?;
@@ -72,7 +76,7 @@ async fn route<S: Shards>(
     }
     let identity = auth::identify(&app.shards.directory().read(), &parts.headers)?;
     let query = Query::parse(parts.uri.query());
-    let caller = match target.audience() {
+    *seen = match target.audience() {
         Audience::Nobody => return Err(ApiError::NotFound),
         Audience::Administrators => {
             if identity != Identity::Admin {
@@ -82,8 +86,8 @@ async fn route<S: Shards>(
         }
         Audience::Tenants => Some(tenant(app, identity, query.as_ref().ok())?),
     };
-    let served = serve((app, connection), parts, body, (target, caller.as_ref()), query);
-    match &caller {
+    let served = serve((app, connection), parts, body, (target, seen.as_ref()), query);
+    match &*seen {
         Some(caller) => {
             let method = CallMethod::of_verb(api::verb(parts.uri.path()));
             charge::counted(app, caller, method, served).await
@@ -147,15 +151,4 @@ fn without_body(answer: &mut Answer) {
     if let Some(length) = length {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-}
-
-fn hex(id: RequestId) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(id.0) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-    // Hex digits are always valid in a header.
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }

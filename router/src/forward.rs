@@ -22,6 +22,7 @@ use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 use chase::{Chase, Next};
 
 use crate::charge;
+use crate::metrics::Metrics;
 
 /// Longest the first attempt may take, so that a leader that hangs or is cut off is left for its
 /// successor; an election is over by then.
@@ -114,12 +115,13 @@ pub struct Forward<S> {
     deadline: Duration,
     /// Spreads first guesses and stale reads over replicas.
     turn: AtomicUsize,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Shards> Forward<S> {
     /// A way to the shards that tries each request for at most `deadline`.
-    pub fn new(shards: Arc<S>, deadline: Duration) -> Self {
-        Self { shards, deadline, turn: AtomicUsize::new(0) }
+    pub fn new(shards: Arc<S>, deadline: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { shards, deadline, turn: AtomicUsize::new(0), metrics }
     }
 
     /// Carries out a tenant's command on its shard, once, however often it has to be sent.
@@ -258,7 +260,11 @@ impl<S: Shards> Forward<S> {
                 // It may have been counted: once is enough, and it was admitted.
                 request.charge = None;
             }
-            match chase.after(asked, &error) {
+            let next = chase.after(asked, &error);
+            if !matches!(next, Next::Stop(_)) {
+                self.metrics.retry(&error);
+            }
+            match next {
                 Next::Stop(verdict) => {
                     tracing::debug!(%group, %error, "a request was refused");
                     return Err(verdict);

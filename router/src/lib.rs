@@ -21,6 +21,8 @@ mod charge;
 mod cluster;
 mod dispatch;
 mod http;
+mod metrics;
+mod request_log;
 mod tally;
 
 pub use http::server::{RouterError, serve};

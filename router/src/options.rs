@@ -20,6 +20,8 @@ pub struct Options {
     pub request_deadline: Duration,
     /// Most connections served at once; more are told to come back later.
     pub max_connections: u32,
+    /// Most tenants with metrics of their own.
+    pub metrics_max_tenants: u32,
     /// Longest wait for the head of a request, from its first byte or from the connection's start.
     pub head_timeout: Duration,
     /// Longest wait for another byte of a body, and for a client to take one.
@@ -41,6 +43,7 @@ impl Options {
             export_max_bytes: limits.export_max_bytes,
             request_deadline: Duration::from_millis(limits.request_deadline_ms),
             max_connections: limits.max_connections,
+            metrics_max_tenants: limits.metrics_max_tenants,
             head_timeout: Duration::from_millis(limits.head_timeout_ms),
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
             idle_timeout: Duration::from_secs(75),

@@ -109,6 +109,8 @@ section! {
         body_timeout_ms: u64 = 30_000,
         /// Most requests waiting at one shard; more are refused with 503 at once.
         max_queue: u32 = 4_096,
+        /// Most tenants with metrics of their own, the largest first; others are summed up.
+        metrics_max_tenants: u32 = 1_000,
     }
 }
 

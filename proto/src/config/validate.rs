@@ -114,6 +114,7 @@ fn limits(l: &LimitsConfig) -> Result<(), ConfigError> {
         ("head_timeout_ms", l.head_timeout_ms, 600_000),
         ("body_timeout_ms", l.body_timeout_ms, 3_600_000),
         ("max_queue", l.max_queue.into(), 1 << 20),
+        ("metrics_max_tenants", l.metrics_max_tenants.into(), 1 << 20),
     ] {
         within(&format!("[limits] {name}"), value, most)?;
     }

@@ -12,10 +12,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use ranch_proto::ids::GroupId;
 use ranch_proto::keys;
+use ranch_proto::schema::MetricFamily;
 use rocksdb::{
     DB, DBPinnableSlice, ErrorKind, FlushOptions, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use crate::rocks_metrics;
 use crate::state::error::StateError;
 use crate::state::options::StateOptions;
 use crate::state::progress::Progress;
@@ -125,6 +127,11 @@ impl StateStore {
         ];
         let read = |name: &&str| self.db.property_int_value(*name).ok().flatten();
         properties.iter().filter_map(read).sum()
+    }
+
+    /// What the database says of itself.
+    pub fn metrics(&self) -> Vec<MetricFamily> {
+        rocks_metrics::families(&[("state", &self.db)])
     }
 
     pub(crate) fn register(&self, progress: &Arc<Progress>) {

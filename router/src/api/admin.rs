@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use ranch_proto::Shards;
 use serde::Serialize;
 
-use crate::api::{Call, Methods, tenants};
+use crate::api::{Call, Methods, metrics, tenants};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -20,6 +20,8 @@ const BODY_MAX: u64 = 64 * 1024;
 pub enum Endpoint<'a> {
     /// Nodes, shards, leaders, lag.
     Cluster,
+    /// Everything in numbers; not below `admin/`.
+    Metrics,
     /// All tenants.
     Tenants,
     /// Makes a tenant.
@@ -67,7 +69,7 @@ impl<'a> Endpoint<'a> {
     /// The methods it takes.
     pub fn methods(self) -> Methods {
         match self {
-            Self::Cluster | Self::Tenants | Self::TenantStats(_) => Methods::READ,
+            Self::Cluster | Self::Metrics | Self::Tenants | Self::TenantStats(_) => Methods::READ,
             Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
             Self::Tenant(_) => Methods::CHANGE,
         }
@@ -82,6 +84,7 @@ pub async fn answer<S: Shards>(
 ) -> Result<Answer, ApiError> {
     match *endpoint {
         Endpoint::Cluster => Ok(cluster(call).await),
+        Endpoint::Metrics => Ok(metrics::answer(call).await),
         Endpoint::Tenants => Ok(tenants::list(call)),
         Endpoint::AddTenant => {
             let body = read(call, body).await?;

@@ -30,7 +30,6 @@ static ENDPOINTS: &[Endpoint] = &[
     tenants("watch", false, "streams changes as they happen"),
     tenants("history/*", true, "lists earlier revisions of a scroll"),
     administrators("reload", "reads the tenants file again"),
-    administrators("metrics", "shows counters for Prometheus"),
     administrators("admin/tenants/:id/keys", "makes and lists keys of a tenant"),
     administrators("admin/tenants/:id/keys/:key_id", "revokes a key of a tenant"),
     administrators("admin/tenants/:id/archive", "streams everything a tenant has"),

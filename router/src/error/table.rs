@@ -10,6 +10,11 @@ use crate::forward::ForwardError;
 pub(super) type Row = (StatusCode, &'static str, Option<&'static str>);
 
 impl ApiError {
+    /// The name of this refusal, as in the type of problem+json.
+    pub fn kind(&self) -> &'static str {
+        self.row().1
+    }
+
     /// The refusal's line of the table.
     pub(super) fn row(&self) -> Row {
         use StatusCode as S;

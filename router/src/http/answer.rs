@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::forward::ForwardError;
 use crate::http::guard::InFlight;
+use crate::request_log::Line;
 
 /// An answer to one request.
 pub type Answer = Response<AnswerBody>;
@@ -31,6 +32,7 @@ pub const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+j
 pub struct AnswerBody {
     content: Content,
     pub(crate) in_flight: Option<InFlight>,
+    line: Option<Box<Line>>,
 }
 
 enum Content {
@@ -46,17 +48,26 @@ impl AnswerBody {
             Content::Pieces(_) => None,
         }
     }
+
+    /// Has a line logged: now if the body is at hand, else when it has been sent.
+    pub(crate) fn log(&mut self, mut line: Line) {
+        match self.known_length() {
+            // Said when it is dropped here.
+            Some(length) => line.bytes = length as u64,
+            None => self.line = Some(Box::new(line)),
+        }
+    }
 }
 
 impl From<Bytes> for AnswerBody {
     fn from(bytes: Bytes) -> Self {
-        Self { content: Content::Whole(bytes), in_flight: None }
+        Self { content: Content::Whole(bytes), in_flight: None, line: None }
     }
 }
 
 impl From<Pieces> for AnswerBody {
     fn from(pieces: Pieces) -> Self {
-        Self { content: Content::Pieces(pieces), in_flight: None }
+        Self { content: Content::Pieces(pieces), in_flight: None, line: None }
     }
 }
 
@@ -65,13 +76,20 @@ impl Body for AnswerBody {
     type Error = ForwardError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
-        match &mut self.content {
+        let this = self.get_mut();
+        match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Pieces(pieces) => pieces.as_mut().poll_next(cx).map_ok(Frame::data),
+            Content::Pieces(pieces) => {
+                let piece = pieces.as_mut().poll_next(cx);
+                if let (Poll::Ready(Some(Ok(piece))), Some(line)) = (&piece, &mut this.line) {
+                    line.bytes += piece.len() as u64;
+                }
+                piece.map_ok(Frame::data)
+            }
         }
     }
 

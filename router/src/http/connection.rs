@@ -82,6 +82,8 @@ impl Protocol {
     ) {
         let activity = Arc::new(Activity::default());
         let number = app.next_connection();
+        let metrics = Arc::clone(&app.metrics);
+        let _open = metrics.connection(turned_away);
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = requests.begin(request.version() == Version::HTTP_2);

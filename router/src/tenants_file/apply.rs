@@ -57,7 +57,7 @@ pub(super) async fn apply<S: Shards>(
     until(shards, RANCH_MAX, |directory| directory.cluster.is_some())
         .await
         .map_err(|()| TenantsFileError::NoRanch)?;
-    let forward = Forward::new(Arc::clone(shards), CHANGE_MAX);
+    let forward = Forward::new(Arc::clone(shards), CHANGE_MAX, Arc::default());
     let mut summary = None;
     let mut passes_left = PASSES_MAX;
     loop {

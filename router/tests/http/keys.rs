@@ -111,7 +111,6 @@ async fn what_is_not_built_says_so() {
         (WILL, Method::GET, "watch"),
         (WILL, Method::GET, "history/1.1.1/1.1.1/1.1.1"),
         (ADMIN, Method::POST, "reload"),
-        (ADMIN, Method::GET, "metrics"),
         (ADMIN, Method::POST, "admin/tenants/will/keys"),
         (ADMIN, Method::DELETE, "admin/tenants/will/keys/k-1"),
         (ADMIN, Method::GET, "admin/tenants/will/archive"),

@@ -12,6 +12,7 @@ mod edges;
 mod failover;
 mod keys;
 mod limits;
+mod metrics;
 mod refusals;
 mod rest;
 mod sq;
