@@ -45,6 +45,17 @@ pub enum HarnessError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// Ctrl-C.
+    #[error("interrupted; nothing can be said of this run")]
+    Interrupted,
+    /// A scenario cannot be run.
+    #[error("scenario {name}: {reason}")]
+    Scenario {
+        /// Its name or file.
+        name: String,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
     /// A request the harness itself needs had no answer.
     #[error(transparent)]
     Client(#[from] ClientError),

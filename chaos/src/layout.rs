@@ -22,6 +22,8 @@ pub struct Layout {
     pub nodes: u32,
     /// Number of shards.
     pub shards: u32,
+    /// Copies of each shard.
+    pub replicas: u32,
     /// Whether each node embeds a router too.
     pub embedded: bool,
     /// Milliseconds between flushes of applied state.
@@ -37,6 +39,7 @@ impl Default for Layout {
         Self {
             nodes: 3,
             shards: 4,
+            replicas: 3,
             embedded: false,
             flush_interval_ms: 500,
             log_keep_entries: 64,
@@ -100,9 +103,10 @@ impl Layout {
     }
 
     fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
-        let Self { shards, flush_interval_ms, log_keep_entries, limits, .. } = self;
+        let Self { shards, replicas, flush_interval_ms, log_keep_entries, limits, .. } = self;
         let mut text = format!(
-            "[cluster]\nname = \"test\"\nshards = {shards}\n\n\
+            "[cluster]\nname = \"test\"\nshards = {shards}\n\
+             replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
              log_keep_entries = {log_keep_entries}\n\n\
              [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n"

@@ -1,14 +1,20 @@
-//! `ranch-chaos`: judges a saved history again.
+//! `ranch-chaos`: breaks a ranch on purpose and judges what its clients were answered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use ranch_chaos::history;
+use clap::{Args, Parser, Subcommand};
+use ranch_chaos::run::Plan;
+use ranch_chaos::{HarnessError, Scenario, history, report, run};
 
-/// Tests a ranch from outside.
+/// Breaks a ranch on purpose and judges what its clients were answered.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "Exit code 0: every promise of the scenario was put to the test \
+                                 and held. 1: one did not. 2: nothing could be found out."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,33 +22,107 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Decides from a saved history whether the ranch kept its promises.
+    /// Run a scenario against real processes.
+    Run(RunArgs),
+    /// List the scenarios.
+    List,
+    /// Decide from a saved history whether the ranch kept its promises.
     Check {
         /// A file of operations, one JSON object a line.
         history: PathBuf,
     },
 }
 
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Name of a scenario, or a file of one (*.toml).
+    scenario: String,
+    /// Decides what is left to chance; a new one each time when not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long faults go on; as the scenario says when not given.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// The `ranch` to test; the one beside this program when not given.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Where history, faults, picture and verdict are kept.
+    #[arg(long, value_name = "DIR", default_value = "chaos-report")]
+    report: PathBuf,
+    /// Stretch promised times by this, for machines and builds that are slow.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    slack: f64,
+}
+
 fn main() -> ExitCode {
-    let Cli { command: Command::Check { history } } = Cli::parse();
-    let operations = match history::load(&history) {
-        Ok(operations) => operations,
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => carry_out(args),
+        Command::List => list(),
+        Command::Check { history } => check(&history),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("ranch-chaos: {error}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
+    }
+}
+
+fn carry_out(args: RunArgs) -> Result<bool, HarnessError> {
+    let scenario = Scenario::find(&args.scenario)?;
+    let minutes = args.minutes.unwrap_or(scenario.minutes);
+    let plan = Plan {
+        duration: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
+        seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        binary: args.binary.map_or_else(beside_this_program, Ok)?,
+        slack: args.slack,
+        scenario,
     };
+    eprintln!("{}", report::command(&plan));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(HarnessError::io("starting"))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = run::run(&plan, |line| eprintln!("{line}")) => outcome,
+            // Leaving ends all processes, as their owners are dropped.
+            _ = tokio::signal::ctrl_c() => Err(HarnessError::Interrupted),
+        }
+    })?;
+    report::save(&args.report, &plan, &outcome)?;
+    print!("{}", report::text(&plan, &outcome));
+    println!("  history, faults and latency.svg are in {}", args.report.display());
+    Ok(outcome.is_good())
+}
+
+fn beside_this_program() -> Result<PathBuf, HarnessError> {
+    let this = std::env::current_exe().map_err(HarnessError::io("finding this program"))?;
+    Ok(this.with_file_name("ranch"))
+}
+
+fn list() -> Result<bool, HarnessError> {
+    for scenario in Scenario::all()? {
+        let promises: Vec<_> = scenario.promises.iter().map(|one| format!("{one:?}")).collect();
+        println!("{:<16} {}", scenario.name, scenario.why);
+        println!("{:<16} {} in {} min", "", promises.join(" "), scenario.minutes);
+    }
+    Ok(true)
+}
+
+fn check(path: &Path) -> Result<bool, HarnessError> {
+    let operations = history::load(path)?;
     match ranch_chaos::check(&operations) {
         Ok(summary) => {
             println!("{summary}; longest gap {:?}", history::longest_write_gap(&operations));
-            ExitCode::SUCCESS
+            Ok(true)
         }
         Err(violations) => {
             for violation in &violations {
                 println!("{violation}");
             }
             eprintln!("ranch-chaos: {} violations", violations.len());
-            ExitCode::FAILURE
+            Ok(false)
         }
     }
 }

@@ -115,6 +115,12 @@ impl Running {
         self.shared.failed.load(Relaxed)
     }
 
+    /// Microseconds since it began, on the clock of its history.
+    #[must_use]
+    pub fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Waits until `more` writes have been acknowledged from now on.
     ///
     /// # Errors

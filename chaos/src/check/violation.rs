@@ -1,5 +1,7 @@
 //! What a history can show a ranch to have done wrong, and which promise that broke.
 
+use crate::scenario::Promise;
+
 /// A broken promise, with the operation or scroll that shows it. Scrolls are named
 /// `tenant.coordinate`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,4 +148,29 @@ pub enum Violation {
         /// The first token out of place.
         token: String,
     },
+}
+
+impl Violation {
+    /// Whether it breaks this promise. A history nothing can be told from breaks all of them.
+    #[must_use]
+    pub fn concerns(&self, promise: Promise) -> bool {
+        let broken = match self {
+            Self::TokenReused { .. } | Self::NotReadInTheEnd { .. } => return true,
+            Self::Vanished { .. }
+            | Self::Emptied { .. }
+            | Self::Lost { .. }
+            | Self::Phantom { .. } => Promise::R1,
+            Self::OutOfOrder { .. }
+            | Self::StaleRead { .. }
+            | Self::FromTheFuture { .. }
+            | Self::WrongRevision { .. }
+            | Self::Resurrected { .. }
+            | Self::Reordered { .. } => Promise::R2,
+            Self::RevisionShared { .. } | Self::Doubled { .. } | Self::RefusedYetApplied { .. } => {
+                Promise::R3
+            }
+            Self::Foreign { .. } => Promise::R4,
+        };
+        broken == promise
+    }
 }

@@ -1,0 +1,59 @@
+//! What is kept of a run: its history, its faults, its picture, and its verdict in words.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::error::HarnessError;
+use crate::history;
+use crate::plot;
+use crate::run::{Outcome, Plan};
+use crate::verdict::latency;
+
+/// The verdict in words, with the figures behind it and how to run the same again.
+#[must_use]
+pub fn text(plan: &Plan, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{}: {}", plan.scenario.name, plan.scenario.why);
+    for (promise, verdict) in &outcome.verdicts {
+        let _ = writeln!(text, "  {promise:<4?} {verdict}");
+    }
+    for (kind, times) in &outcome.recovery {
+        let _ = writeln!(text, "  time without an acknowledged write, {kind:?}: {times}");
+    }
+    let [p50, p99, p999] =
+        [0.5, 0.99, 0.999].map(|share| latency(&outcome.history, share).as_secs_f64() * 1e3);
+    let _ = writeln!(text, "  latency p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms");
+    let verdict = if outcome.is_good() { "every promise kept" } else { "FAILED" };
+    let _ = writeln!(text, "  {verdict}; to run it again: {}", command(plan));
+    text
+}
+
+/// The command that runs the same plan.
+#[must_use]
+pub fn command(plan: &Plan) -> String {
+    let minutes = plan.duration.as_secs_f64() / 60.0;
+    let Plan { scenario, seed, .. } = plan;
+    format!("ranch-chaos run {} --seed {seed} --minutes {minutes:.2}", scenario.name)
+}
+
+/// Saves history, faults, picture and verdict in a directory.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save(dir: &Path, plan: &Plan, outcome: &Outcome) -> Result<(), HarnessError> {
+    let doing = || format!("writing to {}", dir.display());
+    std::fs::create_dir_all(dir).map_err(HarnessError::io(doing()))?;
+    history::save(&dir.join("history.jsonl"), &outcome.history)?;
+    let strikes = serde_json::to_vec_pretty(&outcome.strikes)
+        .map_err(|error| HarnessError::io(doing())(error.into()))?;
+    let picture = plot::svg(&command(plan), &outcome.history, &outcome.strikes);
+    for (name, bytes) in [
+        ("faults.json", strikes),
+        ("latency.svg", picture.into_bytes()),
+        ("verdict.txt", text(plan, outcome).into_bytes()),
+    ] {
+        std::fs::write(dir.join(name), bytes).map_err(HarnessError::io(doing()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Which promises a run kept, judged from its history and the faults that struck. Pure.
+//!
+//! A promise that could not be put to the test counts as not shown, and a run that shows less than
+//! its scenario names has failed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::Violation;
+use crate::history::{Operation, Outcome};
+use crate::scenario::{FaultKind, Promise, Scenario, Target};
+
+/// Longest all shards may take to agree again after a fault is healed (R10).
+const WHOLE_MAX: Duration = Duration::from_secs(30);
+/// Longest a write may take to succeed after a fault is healed (R10).
+const SERVES_MAX: Duration = Duration::from_secs(5);
+/// Slowest answer in a thousand during a rolling restart (R7).
+const ROLLING_P999_MAX: Duration = Duration::from_millis(500);
+
+/// A fault as it struck, on the clock of the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strike {
+    /// What happened.
+    pub kind: FaultKind,
+    /// To what kind of node.
+    pub target: Target,
+    /// To which nodes.
+    pub nodes: Vec<u32>,
+    /// When it began, in microseconds.
+    pub began_us: u64,
+    /// When it was healed, in microseconds.
+    pub healed_us: u64,
+    /// When all nodes were up and no replica behind, in microseconds; absent if that never came.
+    pub whole_us: Option<u64>,
+}
+
+/// What is said of one promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was put to the test and held; with the figure that shows it.
+    Kept(String),
+    /// It did not hold.
+    Broken(Vec<String>),
+    /// Nothing in the run put it to the test.
+    NotShown(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(figure) => write!(f, "kept: {figure}"),
+            Self::Broken(how) => write!(f, "BROKEN: {}", how.join("; ")),
+            Self::NotShown(why) => write!(f, "NOT SHOWN: {why}"),
+        }
+    }
+}
+
+/// All that a run is judged by.
+pub struct Evidence<'a> {
+    /// What was run.
+    pub scenario: &'a Scenario,
+    /// What clients were answered.
+    pub history: &'a [Operation],
+    /// What the checker found in it.
+    pub violations: &'a [Violation],
+    /// The faults.
+    pub strikes: &'a [Strike],
+    /// Promised times are stretched by this, for builds and machines that are slow.
+    pub slack: f64,
+}
+
+impl Evidence<'_> {
+    /// A verdict for each promise the scenario names.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<(Promise, Verdict)> {
+        let promises = self.scenario.promises.iter();
+        promises.map(|&promise| (promise, self.verdict(promise))).collect()
+    }
+
+    fn verdict(&self, promise: Promise) -> Verdict {
+        if self.strikes.is_empty() {
+            return Verdict::NotShown("no fault struck".to_owned());
+        }
+        match promise {
+            Promise::R1 | Promise::R2 | Promise::R3 | Promise::R4 => self.checked(promise),
+            Promise::R6 => self.recovers(),
+            Promise::R7 => self.rolls(),
+            Promise::R10 => self.converges(),
+        }
+    }
+
+    fn checked(&self, promise: Promise) -> Verdict {
+        let found = self.violations.iter().filter(|violation| violation.concerns(promise));
+        let broken: Vec<_> = found.map(ToString::to_string).collect();
+        let acked = count(self.history, |outcome| matches!(outcome, Outcome::Acked { .. }));
+        match (broken.is_empty(), acked) {
+            (false, _) => Verdict::Broken(broken),
+            (true, 0) => Verdict::NotShown("nothing was acknowledged".to_owned()),
+            (true, _) => Verdict::Kept(format!(
+                "{acked} acknowledged writes, {} reads",
+                count(self.history, |outcome| matches!(outcome, Outcome::Seen { .. }))
+            )),
+        }
+    }
+
+    fn recovers(&self) -> Verdict {
+        let mut kept = Vec::new();
+        let mut broken = Vec::new();
+        for (kind, times) in self.recovery_times() {
+            let Some(limit) = promised(kind) else { continue };
+            let limit = limit.mul_f64(self.slack);
+            let figure = format!("{kind:?} {times} (promised {limit:?})");
+            if times.p99 <= limit { kept.push(figure) } else { broken.push(figure) }
+        }
+        match (broken.is_empty(), kept.is_empty()) {
+            (false, _) => Verdict::Broken(broken),
+            (true, true) => Verdict::NotShown("no fault with a promised time struck".to_owned()),
+            (true, false) => Verdict::Kept(kept.join(", ")),
+        }
+    }
+
+    /// How long each kind of fault kept writes from succeeding.
+    #[must_use]
+    pub fn recovery_times(&self) -> BTreeMap<FaultKind, Times> {
+        let acks = acks_by_tenant(self.history);
+        let mut by_kind = BTreeMap::<FaultKind, Vec<Duration>>::new();
+        for (at, strike) in self.strikes.iter().enumerate() {
+            let next = self.strikes.get(at + 1).map_or(u64::MAX, |next| next.began_us);
+            let gaps = acks.values().filter_map(|acks| gap(acks, strike.began_us, next));
+            if let Some(longest) = gaps.max() {
+                by_kind.entry(strike.kind).or_default().push(longest);
+            }
+        }
+        by_kind.into_iter().map(|(kind, gaps)| (kind, Times::of(gaps))).collect()
+    }
+
+    fn rolls(&self) -> Verdict {
+        let failed = count(self.history, |outcome| {
+            matches!(outcome, Outcome::Refused { .. } | Outcome::Unknown { .. })
+        });
+        let p999 = latency(self.history, 0.999);
+        let limit = ROLLING_P999_MAX.mul_f64(self.slack);
+        let figure = format!("{failed} failed requests, p99.9 {p999:?} (promised {limit:?})");
+        if failed == 0 && p999 <= limit {
+            Verdict::Kept(figure)
+        } else {
+            Verdict::Broken(vec![figure])
+        }
+    }
+
+    fn converges(&self) -> Verdict {
+        let acks = acks_by_tenant(self.history);
+        let mut broken = Vec::new();
+        let mut slowest = Duration::ZERO;
+        for strike in self.strikes {
+            let name = format!("{:?} of {:?}", strike.kind, strike.nodes);
+            let whole = strike.whole_us.map(|at| between(strike.healed_us, at));
+            match whole {
+                Some(time) if time <= WHOLE_MAX.mul_f64(self.slack) => slowest = slowest.max(time),
+                Some(time) => broken.push(format!("{name}: whole again only after {time:?}")),
+                None => broken.push(format!("{name}: never whole again")),
+            }
+            for (tenant, acks) in &acks {
+                let served = acks.iter().find(|at| **at >= strike.healed_us);
+                let time = served.map(|at| between(strike.healed_us, *at));
+                if time.is_none_or(|time| time > SERVES_MAX.mul_f64(self.slack)) {
+                    broken.push(format!("{name}: no write of {tenant} in {SERVES_MAX:?}"));
+                }
+            }
+        }
+        if broken.is_empty() {
+            Verdict::Kept(format!("{} faults, whole after {slowest:?} at most", self.strikes.len()))
+        } else {
+            Verdict::Broken(broken)
+        }
+    }
+}
+
+/// Time without service that is promised for a fault of a minority (R6).
+fn promised(kind: FaultKind) -> Option<Duration> {
+    match kind {
+        FaultKind::Kill => Some(Duration::from_secs(1)),
+        FaultKind::Pause => Some(Duration::from_millis(1_200)),
+        FaultKind::Restart | FaultKind::LostDisk => None,
+    }
+}
+
+/// A few durations, summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// How many there are.
+    pub count: usize,
+    /// The middle one.
+    pub p50: Duration,
+    /// All but one in a hundred are no longer.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+impl Times {
+    fn of(mut all: Vec<Duration>) -> Self {
+        all.sort_unstable();
+        Self { count: all.len(), p50: rank(&all, 0.5), p99: rank(&all, 0.99), max: rank(&all, 1.0) }
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |time: Duration| time.as_secs_f64();
+        let (p50, p99, max) = (seconds(self.p50), seconds(self.p99), seconds(self.max));
+        write!(f, "{} times, p50 {p50:.3} s, p99 {p99:.3} s, max {max:.3} s", self.count)
+    }
+}
+
+/// The value below which a share of the sorted values lies (nearest rank).
+fn rank(sorted: &[Duration], share: f64) -> Duration {
+    #[allow(clippy::cast_sign_loss)] // a share of a length
+    let at = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+fn acks_by_tenant(history: &[Operation]) -> BTreeMap<&str, Vec<u64>> {
+    let mut acks = BTreeMap::<&str, Vec<u64>>::new();
+    for operation in history {
+        if let (Outcome::Acked { .. }, Some(at)) = (&operation.outcome, operation.returned_us) {
+            acks.entry(&operation.tenant).or_default().push(at);
+        }
+    }
+    for acks in acks.values_mut() {
+        acks.sort_unstable();
+    }
+    acks
+}
+
+/// The longest time without an acknowledged write between two instants, counted from the first.
+fn gap(acks: &[u64], from_us: u64, to_us: u64) -> Option<Duration> {
+    let within = &acks[acks.partition_point(|at| *at < from_us)..];
+    let within = &within[..within.partition_point(|at| *at < to_us)];
+    let starts = std::iter::once(&from_us).chain(within);
+    starts.zip(within).map(|(start, end)| between(*start, *end)).max()
+}
+
+fn between(from_us: u64, to_us: u64) -> Duration {
+    Duration::from_micros(to_us.saturating_sub(from_us))
+}
+
+fn count(history: &[Operation], is: impl Fn(&Outcome) -> bool) -> usize {
+    history.iter().filter(|operation| is(&operation.outcome)).count()
+}
+
+/// The latency below which a share of the answered requests lies.
+#[must_use]
+pub fn latency(history: &[Operation], share: f64) -> Duration {
+    let answered = history.iter().filter_map(|operation| {
+        operation.returned_us.map(|returned| between(operation.invoked_us, returned))
+    });
+    let mut answered: Vec<_> = answered.collect();
+    answered.sort_unstable();
+    rank(&answered, share)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Verdicts on small histories, good and bad.
+
+use super::*;
+use crate::history::Action;
+
+const SECOND: u64 = 1_000_000;
+
+/// A write acknowledged every 10 ms of these seconds.
+fn writes(seconds: std::ops::Range<f64>) -> Vec<Operation> {
+    #[allow(clippy::cast_sign_loss)]
+    let ticks = (seconds.start * 100.0) as u64..(seconds.end * 100.0) as u64;
+    ticks
+        .map(|tick| Operation {
+            client: 1,
+            tenant: "t".to_owned(),
+            scroll: "s".to_owned(),
+            action: Action::Append(tick.to_string()),
+            invoked_us: tick * 10_000,
+            returned_us: Some(tick * 10_000 + 1_000),
+            outcome: Outcome::Acked { revision: tick },
+        })
+        .collect()
+}
+
+fn strike(kind: FaultKind) -> Strike {
+    Strike {
+        kind,
+        target: Target::Leader,
+        nodes: vec![1],
+        began_us: 2 * SECOND,
+        healed_us: 3 * SECOND,
+        whole_us: Some(4 * SECOND),
+    }
+}
+
+fn judged(promise: Promise, history: &[Operation], strikes: &[Strike]) -> Verdict {
+    let scenario = Scenario::find("kill-leader").unwrap();
+    let evidence = Evidence { scenario: &scenario, history, violations: &[], strikes, slack: 1.0 };
+    evidence.verdict(promise)
+}
+
+#[test]
+fn recovery_is_the_longest_gap_after_a_strike() {
+    let history = [writes(0.0..2.0), writes(2.7..6.0)].concat();
+    let kept = judged(Promise::R6, &history, &[strike(FaultKind::Kill)]);
+    assert!(matches!(&kept, Verdict::Kept(figure) if figure.contains("max 0.701 s")), "{kept}");
+    let late = [writes(0.0..2.0), writes(3.1..6.0)].concat();
+    let broken = judged(Promise::R6, &late, &[strike(FaultKind::Kill)]);
+    assert!(matches!(broken, Verdict::Broken(_)), "{broken}");
+    let paused = judged(Promise::R6, &late, &[strike(FaultKind::Pause)]);
+    assert!(matches!(paused, Verdict::Kept(_)), "a pause may take longer: {paused}");
+}
+
+#[test]
+fn what_was_not_put_to_the_test_is_not_called_kept() {
+    for promise in [Promise::R1, Promise::R6, Promise::R7, Promise::R10] {
+        assert!(matches!(judged(promise, &writes(0.0..5.0), &[]), Verdict::NotShown(_)));
+    }
+    let lost = [strike(FaultKind::LostDisk)];
+    assert!(matches!(judged(Promise::R6, &writes(0.0..5.0), &lost), Verdict::NotShown(_)));
+    assert!(matches!(judged(Promise::R1, &[], &lost), Verdict::NotShown(_)));
+}
+
+#[test]
+fn a_ranch_that_does_not_heal_breaks_its_promise() {
+    let history = writes(0.0..8.0);
+    assert!(matches!(judged(Promise::R10, &history, &[strike(FaultKind::Kill)]), Verdict::Kept(_)));
+    let never = Strike { whole_us: None, ..strike(FaultKind::Kill) };
+    assert!(matches!(judged(Promise::R10, &history, &[never]), Verdict::Broken(_)));
+    let silent = judged(Promise::R10, &writes(0.0..2.0), &[strike(FaultKind::Kill)]);
+    assert!(matches!(&silent, Verdict::Broken(how) if how[0].contains("no write of t")));
+}
+
+#[test]
+fn a_rolling_restart_may_fail_nobody() {
+    let mut history = writes(0.0..8.0);
+    let strikes = [strike(FaultKind::Restart)];
+    assert!(matches!(judged(Promise::R7, &history, &strikes), Verdict::Kept(_)));
+    history[5].outcome = Outcome::Refused { status: 503 };
+    assert!(matches!(judged(Promise::R7, &history, &strikes), Verdict::Broken(_)));
+}
+
+#[test]
+fn a_violation_breaks_the_promise_it_is_about() {
+    let scenario = Scenario::find("kill-leader").unwrap();
+    let lost = Violation::Lost { scroll: "t.s".into(), revision: 4, token: "x".into() };
+    let (history, strikes) = (writes(0.0..5.0), [strike(FaultKind::Kill)]);
+    let evidence = Evidence {
+        scenario: &scenario,
+        history: &history,
+        violations: &[lost],
+        strikes: &strikes,
+        slack: 1.0,
+    };
+    assert!(matches!(evidence.verdict(Promise::R1), Verdict::Broken(_)));
+    assert!(matches!(evidence.verdict(Promise::R3), Verdict::Kept(_)));
+}
+
+#[test]
+fn percentiles_are_of_the_nearest_rank() {
+    let times = Times::of((1..=200).map(Duration::from_millis).collect());
+    let all = [times.p50, times.p99, times.max].map(|time| time.as_millis());
+    assert_eq!((times.count, all), (200, [100, 198, 200]));
+    assert_eq!(Times::of(Vec::new()).max, Duration::ZERO);
+}
