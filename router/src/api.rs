@@ -2,11 +2,13 @@
 //! a variant and a function in one of them.
 
 pub(crate) mod admin;
+pub(crate) mod describe;
 pub(crate) mod health;
 pub(crate) mod infer;
 pub(crate) mod later;
 pub(crate) mod list;
 pub(crate) mod metrics;
+pub(crate) mod openapi;
 pub(crate) mod pages;
 pub(crate) mod rest;
 pub(crate) mod scrolls;
@@ -52,6 +54,8 @@ pub(crate) enum Target<'a> {
     Rest(rest::Endpoint, &'a str),
     /// Running the ranch.
     Admin(admin::Endpoint<'a>),
+    /// The description of all endpoints.
+    OpenApi,
     /// Documented, but not built yet.
     Later(&'static later::Endpoint),
     /// Nowhere.
@@ -65,6 +69,8 @@ pub(crate) enum Audience {
     Tenants,
     /// Administrators' only.
     Administrators,
+    /// All.
+    Anyone,
     /// None: there is no such endpoint.
     Nobody,
 }
@@ -160,7 +166,8 @@ impl<'a> Target<'a> {
                 .map(Self::Sq)
                 .or_else(|| whole::Endpoint::find(name).map(Self::Whole))
                 .or_else(|| (name == "metrics").then_some(Self::Admin(admin::Endpoint::Metrics)))
-                .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, ""))),
+                .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, "")))
+                .or_else(|| (name == "openapi.json").then_some(Self::OpenApi)),
         };
         found.or_else(|| later::find(rest).map(Self::Later)).unwrap_or(Self::Nothing)
     }
@@ -171,6 +178,7 @@ impl<'a> Target<'a> {
             Self::Health(_) | Self::Nothing => Audience::Nobody,
             Self::Sq(_) | Self::Whole(_) | Self::Rest(..) => Audience::Tenants,
             Self::Admin(_) => Audience::Administrators,
+            Self::OpenApi => Audience::Anyone,
             Self::Later(endpoint) => endpoint.audience,
         }
     }
@@ -181,7 +189,7 @@ impl<'a> Target<'a> {
     /// [`ApiError::MethodNotAllowed`].
     pub fn usage(&self, method: &Method) -> Result<Use, ApiError> {
         match self {
-            Self::Health(_) => Methods::READ.usage(method),
+            Self::Health(_) | Self::OpenApi => Methods::READ.usage(method),
             Self::Whole(endpoint) => endpoint.methods().usage(method),
             Self::Sq(endpoint) => endpoint.methods().usage(method),
             Self::Rest(endpoint, _) => endpoint.methods().usage(method),
@@ -195,7 +203,7 @@ impl<'a> Target<'a> {
     /// Whether the endpoint answers in JSON, so that its errors do too.
     pub fn speaks_json(&self) -> bool {
         match self {
-            Self::Health(_) | Self::Admin(_) => true,
+            Self::Health(_) | Self::Admin(_) | Self::OpenApi => true,
             Self::Whole(endpoint) => endpoint.speaks_json(),
             Self::Later(endpoint) => endpoint.json,
             Self::Sq(_) | Self::Rest(..) | Self::Nothing => false,

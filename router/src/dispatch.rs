@@ -84,6 +84,7 @@ async fn route<S: Shards>(
             }
             None
         }
+        Audience::Anyone => None,
         Audience::Tenants => Some(tenant(app, identity, query.as_ref().ok())?),
     };
     let served = serve((app, connection), parts, body, (target, seen.as_ref()), query);
@@ -123,6 +124,7 @@ async fn serve<S: Shards>(
             Box::pin(api::whole::answer(&call, caller, *endpoint, body)).await
         }
         (Target::Admin(endpoint), _) => Box::pin(api::admin::answer(&call, endpoint, body)).await,
+        (Target::OpenApi, _) => Ok(api::openapi::answer()),
         (Target::Later(endpoint), _) => Err(endpoint.refusal()),
         _ => Err(ApiError::NotFound),
     }

@@ -7,7 +7,11 @@
 mod access;
 mod admin;
 mod bad_input;
+mod clients;
+mod docs;
+mod isolation;
 mod limits;
+mod openapi;
 mod rest;
 mod sq;
 mod wire;

@@ -6,6 +6,9 @@ use hyper::body::Incoming;
 use ranch_proto::Shards;
 use serde::Serialize;
 
+use crate::api::describe::{
+    self, HttpMethod, Operation, Parameter, Reply, argument, json_body, operation, reply,
+};
 use crate::api::{Call, Methods, metrics, tenants};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
@@ -119,3 +122,58 @@ async fn cluster<S: Shards>(call: &Call<'_, S>) -> Answer {
     let answer = ClusterAnswer { status: cluster.status(), cluster, tenants };
     answer::json(StatusCode::OK, &answer)
 }
+
+const OBJECT: &str = r#"{"type":"object"}"#;
+const NEW: &str = r#"{
+    "type": "object",
+    "required": ["tenant_id"],
+    "additionalProperties": false,
+    "properties": {
+        "tenant_id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
+        "quota_mb": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "admin_email": {"type": ["string", "null"]},
+        "key": {"type": ["string", "null"], "minLength": 16},
+        "rate_per_s": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "calls_per_day": {"type": ["integer", "null"], "minimum": 1},
+        "profile": {"type": ["string", "null"], "enum": ["sq", "memory", null]}
+    }
+}"#;
+const CHANGES: &str = r#"{
+    "type": "object",
+    "additionalProperties": false,
+    "properties": {
+        "quota_mb": {"type": ["number", "null"]},
+        "rate_per_s": {"type": ["number", "null"]},
+        "calls_per_day": {"type": ["integer", "null"]},
+        "profile": {"type": "string", "enum": ["sq", "memory"]},
+        "enabled": {"type": "boolean"}
+    }
+}"#;
+const ID: Parameter = argument("id", describe::STRING, "The tenant.");
+const TOLD: &[Reply] = &[reply(200, &[("application/json", OBJECT)], "As it is now.")];
+
+/// The administrators' endpoints, described.
+pub static OPERATIONS: &[Operation] = &[
+    operation(
+        HttpMethod::Get,
+        "metrics",
+        "Counters and gauges for Prometheus",
+        &[],
+        &[reply(200, &[("text/plain", describe::STRING)], "Prometheus text.")],
+    ),
+    operation(HttpMethod::Get, "admin/cluster", "Nodes, shards, leaders, lag", &[], TOLD),
+    operation(HttpMethod::Get, "admin/tenants", "All tenants", &[], TOLD),
+    operation(
+        HttpMethod::Post,
+        "admin/tenants/add",
+        "Makes a tenant and its first key",
+        &[],
+        &[reply(201, &[("application/json", OBJECT)], "The tenant and its key, shown this once.")],
+    )
+    .with_body(json_body(NEW)),
+    operation(HttpMethod::Patch, "admin/tenants/{id}", "Changes a tenant", &[ID], TOLD)
+        .with_body(json_body(CHANGES)),
+    operation(HttpMethod::Delete, "admin/tenants/{id}", "Disables a tenant", &[ID], TOLD),
+    operation(HttpMethod::Post, "admin/tenants/{id}/restore", "Enables a tenant", &[ID], TOLD),
+    operation(HttpMethod::Get, "admin/tenants/{id}/stats", "What a tenant has stored", &[ID], TOLD),
+];

@@ -5,6 +5,7 @@ use http::StatusCode;
 use ranch_proto::Shards;
 use serde::Serialize;
 
+use crate::api::describe::{self, HttpMethod, Operation, operation, reply};
 use crate::app::App;
 use crate::http::answer::{self, Answer};
 use crate::http::date;
@@ -72,3 +73,26 @@ pub async fn answer<S: Shards>(app: &App<S>, endpoint: Endpoint) -> Answer {
     };
     answer::json(status, &summary)
 }
+
+const ACCOUNT: &str = r#"{
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "enum": ["ok", "degraded", "down", "ready", "not ready"]}
+    }
+}"#;
+const WELL: describe::Reply = reply(200, &[("application/json", ACCOUNT)], "It is well.");
+const UNWELL: describe::Reply = reply(503, &[("application/json", ACCOUNT)], "It is not ready.");
+
+/// The health endpoints, described.
+pub static OPERATIONS: &[Operation] = &[
+    operation(HttpMethod::Get, "/health", "An account of the ranch", &[], &[WELL, UNWELL]),
+    operation(HttpMethod::Get, "/health/live", "Whether this process runs", &[], &[WELL]),
+    operation(
+        HttpMethod::Get,
+        "/health/ready",
+        "Whether every shard can be written to",
+        &[],
+        &[WELL, UNWELL],
+    ),
+];

@@ -5,6 +5,10 @@ use http::header::{ETAG, HeaderValue, LAST_MODIFIED};
 use hyper::body::Incoming;
 use ranch_proto::{Coordinate, Shards};
 
+use crate::api::describe::{
+    self, AT, FRESH, HttpMethod, IF_MATCH, IF_NONE_MATCH, ONCE, Operation, P, Parameter, Reply, S,
+    SCROLL, argument, operation, query, reply, text,
+};
 use crate::api::scrolls::{self, Place};
 use crate::api::{Call, Methods, list, sq};
 use crate::auth::Caller;
@@ -92,3 +96,64 @@ async fn read<S: Shards>(
     scrolls::mark_stale(&mut answer, found.applied);
     Ok(answer)
 }
+
+const WRITE: &[Parameter] = &[AT, P, S, ONCE, IF_MATCH, IF_NONE_MATCH];
+const UPDATED: &[Reply] = &[text("`Updated N bytes`.")];
+const LIST: &str = r#"{
+    "type": "object",
+    "required": ["results", "next"],
+    "properties": {
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["coordinate", "size", "revision", "modified"],
+                "properties": {
+                    "coordinate": {"type": "string"},
+                    "size": {"type": "integer"},
+                    "revision": {"type": "integer"},
+                    "modified": {"type": "string"}
+                }
+            }
+        },
+        "next": {"type": ["string", "null"]}
+    }
+}"#;
+const LISTED: &[Reply] = &[reply(
+    200,
+    &[("text/plain", describe::STRING), ("application/json", LIST)],
+    "A coordinate a line; as JSON when asked for.",
+)];
+const LONG: Parameter = query("long", describe::FLAG, "Sizes, revisions and times, too.");
+const LIMIT: Parameter = query("limit", describe::NUMBER, "Most coordinates.");
+const AFTER: Parameter = query("after", describe::STRING, "Continues behind this coordinate.");
+const PREFIX: Parameter =
+    argument("prefix", describe::STRING, "A pattern: `1.5.*/3.7.3/*`, `2.1`.");
+
+/// The REST endpoints, described.
+pub static OPERATIONS: &[Operation] = &[
+    operation(
+        HttpMethod::Get,
+        "read/{c}",
+        "A scroll",
+        &[AT, P, IF_NONE_MATCH, FRESH],
+        &[text("The text."), reply(304, &[], "It is at the revision given.")],
+    ),
+    operation(HttpMethod::Post, "write/{c}", "Replaces a scroll", WRITE, UPDATED).with_body(SCROLL),
+    operation(HttpMethod::Put, "write/{c}", "Replaces a scroll", WRITE, UPDATED).with_body(SCROLL),
+    operation(
+        HttpMethod::Delete,
+        "delete/{c}",
+        "Removes a scroll",
+        &[AT, P, ONCE, IF_MATCH, IF_NONE_MATCH],
+        &[text("`Removed N bytes`.")],
+    ),
+    operation(HttpMethod::Get, "list", "All coordinates", &[P, LONG, LIMIT, AFTER, FRESH], LISTED),
+    operation(
+        HttpMethod::Get,
+        "list/{prefix}",
+        "The coordinates a pattern covers",
+        &[PREFIX, P, LONG, LIMIT, AFTER, FRESH],
+        LISTED,
+    ),
+];

@@ -7,6 +7,10 @@ use ranch_proto::Shards;
 use ranch_proto::schema::{Profile, op::Kind};
 use serde::Serialize;
 
+use crate::api::describe::{
+    self, C, FRESH, HttpMethod, IF_MATCH, IF_NONE_MATCH, ONCE, Operation, P, Parameter, Reply, S,
+    SCROLL, operation, query, reply, text,
+};
 use crate::api::scrolls::{self, Place};
 use crate::api::{Call, Methods, infer};
 use crate::auth::Caller;
@@ -142,3 +146,64 @@ pub async fn delete<S: Shards>(
     let change = (Kind::Delete, Bytes::new());
     scrolls::change(call, caller, place, change, |bytes| format!("Removed {bytes} bytes")).await
 }
+
+const VERSION_SCHEMA: &str =
+    r#"{"type":"object","required":["version"],"properties":{"version":{"type":"string"}}}"#;
+const WRITE: &[Parameter] = &[P, C, S, ONCE, IF_MATCH, IF_NONE_MATCH];
+const REMOVE: &[Parameter] = &[P, C, ONCE, IF_MATCH, IF_NONE_MATCH];
+const INSERTED: &[Reply] = &[text("`Inserted N bytes`.")];
+const UPDATED: &[Reply] = &[text("`Updated N bytes`.")];
+const REMOVED: &[Reply] = &[text("`Removed N bytes`.")];
+
+/// SQ's endpoints for single scrolls, described.
+pub static OPERATIONS: &[Operation] = &[
+    operation(
+        HttpMethod::Get,
+        "version",
+        "The version",
+        &[],
+        &[reply(
+            200,
+            &[("text/plain", describe::STRING), ("application/json", VERSION_SCHEMA)],
+            "As JSON where Accept admits it.",
+        )],
+    ),
+    operation(
+        HttpMethod::Get,
+        "load",
+        "Says that a phext is at hand",
+        &[P],
+        &[text("`Loaded P.phext`.")],
+    ),
+    operation(
+        HttpMethod::Get,
+        "select",
+        "The text at a coordinate; empty where there is none",
+        &[P, C, FRESH],
+        &[text("The text.")],
+    ),
+    operation(HttpMethod::Get, "insert", "Appends to a scroll", WRITE, INSERTED),
+    operation(HttpMethod::Post, "insert", "Appends to a scroll", WRITE, INSERTED).with_body(SCROLL),
+    operation(HttpMethod::Get, "update", "Replaces a scroll", WRITE, UPDATED),
+    operation(HttpMethod::Post, "update", "Replaces a scroll", WRITE, UPDATED).with_body(SCROLL),
+    operation(HttpMethod::Get, "delete", "Removes a scroll", REMOVE, REMOVED),
+    operation(HttpMethod::Post, "delete", "Removes a scroll", REMOVE, REMOVED),
+    operation(HttpMethod::Delete, "delete", "Removes a scroll", REMOVE, REMOVED),
+    operation(
+        HttpMethod::Post,
+        "where",
+        "Calculates a coordinate for a text",
+        &[
+            P,
+            S,
+            query(
+                "algo",
+                r#"{"type": "string", "enum":["xor","checksum"]}"#,
+                "How; `xor` is the default.",
+            ),
+            query("limit", describe::NUMBER, "For `xor`: shortest scroll that counts; 100."),
+        ],
+        &[text("`Calculated coordinate C for input (algo=A, limit=N).`")],
+    )
+    .with_body(SCROLL),
+];

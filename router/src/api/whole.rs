@@ -13,6 +13,10 @@ use ranch_proto::phext::{self, Checksum};
 use ranch_proto::schema::{ScanScrolls, Scroll};
 use ranch_proto::{Coordinate, Shards};
 
+use crate::api::describe::{
+    self, FRESH, HttpMethod, Operation, P, Parameter, Reply, S, SCROLL, operation,
+    query as parameter, reply, text as plain,
+};
 use crate::api::pages::{self, Pages, Render};
 use crate::api::{Call, Methods, scrolls};
 use crate::auth::Caller;
@@ -209,3 +213,69 @@ impl Render for JsonExport {
         out.push(b']');
     }
 }
+
+const EXPORT: &str = r#"{
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["coord", "scroll"],
+        "properties": {"coord": {"type": "string"}, "scroll": {"type": "string"}}
+    }
+}"#;
+const RESULTS: &str = r#"{
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["coordinate", "scroll"],
+        "properties": {"coordinate": {"type": "string"}, "scroll": {"type": "string"}}
+    }
+}"#;
+const ASK: &[Parameter] = &[
+    P,
+    parameter("from", describe::STRING, "First coordinate of a range."),
+    parameter("to", describe::STRING, "Last coordinate of the range."),
+    parameter("set", describe::STRING, "Coordinates parted by commas; else the body."),
+    parameter("limit", describe::NUMBER, "Most results."),
+    FRESH,
+];
+const FOUND: &[Reply] = &[reply(200, &[("application/json", RESULTS)], "Scrolls, in order.")];
+const DIFFERENT: &[Reply] = &[plain("Phext text of the scrolls that differ.")];
+
+/// The endpoints for whole phexts, described.
+pub static OPERATIONS: &[Operation] = &[
+    operation(HttpMethod::Get, "get", "The phext text", &[P, FRESH], &[plain("The phext text.")]),
+    operation(
+        HttpMethod::Get,
+        "toc",
+        "A line a scroll",
+        &[P, FRESH],
+        &[plain("`* C: first line`.")],
+    ),
+    operation(
+        HttpMethod::Get,
+        "checksum",
+        "XXH3-128 of the phext text",
+        &[P, FRESH],
+        &[plain("32 hex digits.")],
+    ),
+    operation(
+        HttpMethod::Get,
+        "status",
+        "Four lines of facts",
+        &[P, FRESH],
+        &[plain("Four lines.")],
+    ),
+    operation(
+        HttpMethod::Get,
+        "json-export",
+        "All scrolls as JSON",
+        &[P, FRESH],
+        &[reply(200, &[("application/json", EXPORT)], "Scrolls, in order.")],
+    ),
+    operation(HttpMethod::Get, "delta", "What differs from a list", &[P, S, FRESH], DIFFERENT),
+    operation(HttpMethod::Post, "delta", "What differs from a list", &[P, S, FRESH], DIFFERENT)
+        .with_body(SCROLL),
+    operation(HttpMethod::Get, "query", "Scrolls of a range and of a set", ASK, FOUND),
+    operation(HttpMethod::Post, "query", "Scrolls of a range and of a set", ASK, FOUND)
+        .with_body(SCROLL),
+];

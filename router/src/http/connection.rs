@@ -27,6 +27,9 @@ use crate::options::Options;
 
 /// Most bytes of a head, and of a body read at once.
 const BUFFER_MAX: usize = 128 * 1024;
+/// The rest of such a body is read in passing. After the refusal of a larger one the connection
+/// ends, and the answer says so.
+const SMALL_BODY: u64 = 64 * 1024;
 /// Most requests a client may have running on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 /// Bytes of one request, and of all requests of a connection, a client may send unasked.
@@ -88,7 +91,9 @@ impl Protocol {
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = requests.begin(request.version() == Version::HTTP_2);
             let app = Arc::clone(&app);
-            let activity = (!request.body().is_end_stream()).then(|| Arc::clone(&requests));
+            let body = request.body().size_hint().upper().unwrap_or(u64::MAX);
+            let reusable = request.version() == Version::HTTP_2 || body <= SMALL_BODY;
+            let activity = (body > 0).then(|| Arc::clone(&requests));
             async move {
                 let mut answer = if turned_away {
                     turn_away(&app, &request)
@@ -98,6 +103,9 @@ impl Protocol {
                 // Refusals may come before all of a body has.
                 if let Some(activity) = activity.filter(|_| !answer.status().is_success()) {
                     activity.leave_unread();
+                    if !reusable {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                 }
                 answer.body_mut().in_flight = Some(in_flight);
                 Ok::<_, Infallible>(answer)

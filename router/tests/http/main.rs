@@ -10,6 +10,7 @@ mod admin;
 mod delta;
 mod edges;
 mod failover;
+mod fuzz;
 mod keys;
 mod limits;
 mod metrics;

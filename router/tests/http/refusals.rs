@@ -100,6 +100,7 @@ async fn a_client_that_sends_all_before_it_reads_reads_its_413() {
         }
         let answer = read_to_end(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
         assert!(answer.ends_with("bytes a scroll may have"), "{answer}");
     }
     assert_eq!(router.shards.state.lock().applied, 0);
