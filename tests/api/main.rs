@@ -11,6 +11,7 @@ mod clients;
 mod docs;
 mod isolation;
 mod limits;
+mod metrics;
 mod openapi;
 mod rest;
 mod sq;
