@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod download;
 mod error;
 mod export;
 mod http;
@@ -60,7 +61,7 @@ enum Command {
     Router(router::RouterArgs),
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
-    /// Add, list, disable and restore tenants.
+    /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
     /// Print the scroll at a coordinate.

@@ -91,6 +91,12 @@ impl Books {
         self.with(tenant, |account| account.take_back(method));
     }
 
+    /// Forgets a tenant that is deleted for good.
+    pub(crate) fn forget(&self, tenant: &str) {
+        self.accounts.lock().remove(tenant);
+        self.warned.lock().remove(tenant);
+    }
+
     /// Counts calls that were answered without asking this shard.
     pub(crate) fn tally(&self, calls: &TenantCalls) {
         self.with(&calls.tenant, |account| {
@@ -126,7 +132,11 @@ impl Books {
         self.accounts.lock().retain(|tenant, account| {
             let calls = account.take();
             if !calls.is_empty() {
-                taken.push(TenantCalls { tenant: tenant.to_string(), calls });
+                taken.push(TenantCalls {
+                    tenant: tenant.to_string(),
+                    calls,
+                    ..TenantCalls::default()
+                });
             }
             account.is_needed(now_ms)
         });

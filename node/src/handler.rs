@@ -3,6 +3,8 @@
 //! Received fields are never trusted: a message without its parts, for another replica or for a
 //! tenant that lives elsewhere is refused, and nothing is done.
 
+use std::cmp::Ordering;
+
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use ranch_proto::schema::{
     self as wire, AppendReply, Charge, Command, MetaCommand, ReadRequest, Reply, Request,
@@ -24,6 +26,19 @@ pub(crate) type Handled = Result<reply::Body, ShardError>;
 pub(crate) struct Admission {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) limits: CallLimits,
+    /// Which of the tenants that have had its id it is.
+    life: u64,
+}
+
+/// Whose rows a request is about.
+struct Asked<'a> {
+    group: GroupId,
+    tenant: &'a str,
+    /// Which of the tenants that have had this id; 0 for the present one, which is all that an
+    /// older router can say.
+    life: u64,
+    /// They are to be deleted for good.
+    purge: bool,
 }
 
 impl Replicas {
@@ -43,7 +58,7 @@ impl Replicas {
         match request.body.ok_or_else(|| invalid("an empty request"))? {
             request::Body::Ping(_) => Ok(reply::Body::Pong(true)),
             request::Body::Command(command) => self.command(group, command, charge).await,
-            request::Body::Read(read) => self.read(group, read, charge).await,
+            request::Body::Read(read) => self.read((group, request.life), read, charge).await,
             request::Body::Tally(tally) => self.tally(group, &tally, charge),
             request::Body::Meta(command) => self.meta_command(command).await,
             request::Body::Append(append) => {
@@ -66,7 +81,14 @@ impl Replicas {
         if !command.calls.is_empty() {
             return Err(invalid("calls are noted by the leader of a shard and nobody else"));
         }
-        let admission = self.admit(group, &command.tenant)?;
+        let life = command.life.get_or_insert_default();
+        let asked = Asked { group, tenant: &command.tenant, life: life.number, purge: life.purge };
+        let admission = self.admit_life(&asked)?;
+        life.number = admission.life;
+        if life.purge {
+            // Nor are its last calls to count for whoever has the id next.
+            self.accounts.books(group).forget(&command.tenant);
+        }
         command.quota_bytes = admission.quota_bytes;
         let Some(charge) = charge else {
             return shard.propose(command).await.map(reply::Body::Command);
@@ -78,7 +100,12 @@ impl Replicas {
         self.unless_elsewhere(group, &tenant, paid, proposed)
     }
 
-    async fn read(&self, group: GroupId, read: ReadRequest, charge: Option<Charge>) -> Handled {
+    async fn read(
+        &self,
+        (group, life): (GroupId, u64),
+        read: ReadRequest,
+        charge: Option<Charge>,
+    ) -> Handled {
         let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
         match &read.what {
             Some(read_request::What::Usages(_)) if read.tenant.is_empty() => {
@@ -87,28 +114,53 @@ impl Replicas {
             Some(read_request::What::Usage(_)) => return self.usage(&shard, read).await,
             _ => {}
         }
-        let admission = self.admit(group, &read.tenant)?;
-        let Some(charge) = charge else {
-            return shard.read(read).await.map(reply::Body::Read);
-        };
-        let paid = self.charge(&shard, &read.tenant, admission.limits, charge)?;
         let tenant = read.tenant.clone();
+        let asked = Asked { group, tenant: &tenant, life, purge: false };
+        let Admission { limits, life, .. } = self.admit_life(&asked)?;
+        if read.stale && !shard.has_life(&tenant, life) {
+            // It may still have what was purged; others know better.
+            return Err(behind("this replica is behind the tenant's beginning"));
+        }
+        let paid = match charge {
+            Some(charge) => self.charge(&shard, &tenant, limits, charge)?,
+            None => None,
+        };
         let answered = shard.read(read).await.map(reply::Body::Read);
+        // Had another tenant taken the id meanwhile, this could be its text.
+        let still = self.admit_life(&Asked { life, ..asked });
+        let answered = answered.and_then(|answer| still.map(|_| answer));
         self.unless_elsewhere(group, &tenant, paid, answered)
     }
 
     /// Checks that a tenant lives in this shard, and gives what is in force for it.
     pub(crate) fn admit(&self, group: GroupId, tenant: &str) -> Result<Admission, ShardError> {
+        self.admit_life(&Asked { group, tenant, life: 0, purge: false })
+    }
+
+    /// As [`Self::admit`], where the tenant must also be the one meant.
+    fn admit_life(&self, asked: &Asked<'_>) -> Result<Admission, ShardError> {
         let directory = self.shared.feed.directory().read();
-        let Some(record) = directory.tenants.get(tenant) else {
+        let Some(record) = directory.tenants.get(asked.tenant) else {
             // The router may have heard of it before this node did.
-            let detail = "the tenant is not known here yet".into();
-            return Err(ShardError::Unavailable { detail });
+            return Err(behind("the tenant is not known here yet"));
         };
-        if record.shard != group.0 {
+        if record.shard != asked.group.0 {
             return Err(invalid("the tenant does not live in this shard"));
         }
-        Ok(Admission { quota_bytes: record.quota_bytes, limits: CallLimits::of(record) })
+        let life = if asked.life == 0 { record.life } else { asked.life };
+        match record.life.cmp(&life) {
+            Ordering::Less => return Err(behind("the tenant's beginning is not known here yet")),
+            Ordering::Greater => return Err(invalid("another tenant has this id now")),
+            Ordering::Equal => {}
+        }
+        match (asked.purge, record.purging) {
+            (true, false) => Err(behind("the tenant's end is not known here yet")),
+            (false, true) => Err(invalid("the tenant is being deleted for good")),
+            _ => {
+                let limits = CallLimits::of(record);
+                Ok(Admission { quota_bytes: record.quota_bytes, limits, life })
+            }
+        }
     }
 
     async fn meta_command(&self, command: MetaCommand) -> Handled {
@@ -197,6 +249,10 @@ fn required_vote(vote: Option<&wire::Vote>) -> Result<Vote, ShardError> {
 
 fn stopped(error: impl std::fmt::Display) -> ShardError {
     ShardError::Unavailable { detail: format!("the replica has stopped: {error}") }
+}
+
+fn behind(detail: &str) -> ShardError {
+    ShardError::Unavailable { detail: detail.to_owned() }
 }
 
 pub(crate) fn invalid(detail: &str) -> ShardError {

@@ -72,7 +72,6 @@ impl Peer {
             group: self.network.group.0,
             target: self.target.0,
             from: self.network.from.0,
-            deadline_ms: 0,
             body: Some(body),
             ..Request::default()
         }

@@ -5,6 +5,7 @@
 //! the next step, so a step interrupted anywhere is taken up by whoever leads then.
 
 mod balance;
+mod purge;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -58,6 +59,7 @@ impl Placement {
         self.initialize_mine().await;
         self.shape_led().await;
         self.put_admin_key().await;
+        purge::finish_all(&self.replicas).await;
         self.balance.turn(&self.replicas, self.me).await;
     }
 

@@ -1,6 +1,7 @@
 //! The directory: everything the meta group has decided, as plain maps. The meta state machine,
 //! every node and every router hold one and change it only by applying [`Record`]s in order.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Directory {
     /// Tenants by id.
     pub tenants: BTreeMap<String, TenantRecord>,
     keys: HashMap<KeyHash, KeyRecord>,
+    /// Which keys a tenant has, revoked ones too.
+    owned: HashMap<String, Vec<KeyHash>>,
 }
 
 impl Directory {
@@ -49,10 +52,19 @@ impl Directory {
 
     fn apply_key(&mut self, key: KeyRecord, removed: bool) {
         let Some(hash) = KeyHash::from_slice(&key.hash) else { return };
-        if removed {
-            self.keys.remove(&hash);
-        } else {
-            self.keys.insert(hash, key);
+        if !removed {
+            let owner = key.tenant.clone();
+            if self.keys.insert(hash, key).is_none() {
+                self.owned.entry(owner).or_default().push(hash);
+            }
+            return;
+        }
+        let Some(gone) = self.keys.remove(&hash) else { return };
+        if let Entry::Occupied(mut owned) = self.owned.entry(gone.tenant) {
+            owned.get_mut().retain(|other| *other != hash);
+            if owned.get().is_empty() {
+                owned.remove();
+            }
         }
     }
 
@@ -67,11 +79,17 @@ impl Directory {
         all.map(|what| Record { what: Some(what), removed: false })
     }
 
-    /// The record of a presented key, whatever its tenant's state. Unknown keys cost the same
-    /// hashing as known ones.
+    /// The record of a presented key, whatever its tenant's state; none for a revoked one. Unknown
+    /// keys cost the same hashing as known ones.
     #[must_use]
     pub fn find_key(&self, presented: &str) -> Option<&KeyRecord> {
-        self.keys.get(&self.hash_key(presented)?)
+        self.key_of(&self.hash_key(presented)?).filter(|key| !key.revoked)
+    }
+
+    /// The record of a key by its hash, also of a revoked one.
+    #[must_use]
+    pub fn key_of(&self, hash: &KeyHash) -> Option<&KeyRecord> {
+        self.keys.get(hash)
     }
 
     /// The stored form of a key in this ranch; `None` before bootstrap.
@@ -81,15 +99,21 @@ impl Directory {
         Some(KeyHash::of(salt, key))
     }
 
-    /// Whether a key with this hash exists.
+    /// Whether a key with this hash exists, or has and was revoked.
     #[must_use]
     pub fn has_key(&self, hash: &KeyHash) -> bool {
         self.keys.contains_key(hash)
     }
 
-    /// Keys of one tenant; those of administrators for the empty name.
-    pub fn keys_of<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = &'a KeyRecord> {
-        self.keys.values().filter(move |key| key.tenant == tenant)
+    /// Keys of one tenant that are not revoked; those of administrators for the empty name.
+    pub fn keys_of<'a>(&'a self, tenant: &str) -> impl Iterator<Item = &'a KeyRecord> {
+        self.all_keys_of(tenant).filter(|key| !key.revoked)
+    }
+
+    /// Keys of one tenant, revoked ones too.
+    pub fn all_keys_of<'a>(&'a self, tenant: &str) -> impl Iterator<Item = &'a KeyRecord> {
+        let owned = self.owned.get(tenant).into_iter().flatten();
+        owned.filter_map(|hash| self.keys.get(hash))
     }
 
     /// The replica a node runs now, by its current incarnation.
@@ -173,7 +197,11 @@ mod tests {
         directory.apply(put_record(What::Key(record.clone())));
         assert_eq!(directory.find_key("pmb-v1-x").unwrap().tenant, "a");
         assert!(directory.find_key("pmb-v1-y").is_none());
+        let revoked = KeyRecord { revoked: true, ..record.clone() };
+        directory.apply(put_record(What::Key(revoked)));
+        assert!(directory.find_key("pmb-v1-x").is_none() && directory.has_key(&hash));
+        assert_eq!((directory.keys_of("a").count(), directory.all_keys_of("a").count()), (0, 1));
         directory.apply(Record { what: Some(What::Key(record)), removed: true });
-        assert!(directory.find_key("pmb-v1-x").is_none());
+        assert!(!directory.has_key(&hash));
     }
 }

@@ -15,7 +15,7 @@ mod read;
 
 pub use bounds::{
     Bounds, dedup_bounds, idempotent_expiry_bounds, kind_bounds, meta_dedup_bounds, phext_bounds,
-    shard_bounds, tenant_bounds,
+    shard_bounds, tenant_bounds, tenant_rows,
 };
 pub use log::{
     LogKey, LogTag, log_bounds, log_committed, log_entry, log_entry_bounds, log_purged, log_vote,
@@ -100,6 +100,15 @@ pub enum KeyError {
     },
 }
 
+/// Whose rows a kind holds, which decides what becomes of them when a tenant is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// One tenant's, whose id the rest begins with: all go with it.
+    Tenant,
+    /// The group's. If they hold anything of a tenant, they say so themselves and expire.
+    Group,
+}
+
 const KIND_AT: usize = 4;
 const REST_AT: usize = 5;
 const TEXT_END: u8 = 0x00;
@@ -125,6 +134,26 @@ impl Kind {
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u8 == byte)
+    }
+
+    /// Whose rows these are. Every kind must say it, so that no purge forgets one.
+    #[must_use]
+    pub const fn owner(self) -> Owner {
+        match self {
+            Self::Usage
+            | Self::Calls
+            | Self::Phext
+            | Self::Header
+            | Self::Body
+            | Self::Idempotent => Owner::Tenant,
+            Self::Applied
+            | Self::Dedup
+            | Self::IdempotentExpiry
+            | Self::Clock
+            | Self::MetaRecord
+            | Self::MetaEpoch
+            | Self::MetaDedup => Owner::Group,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod pages;
+pub(crate) mod reload;
 pub(crate) mod rest;
 pub(crate) mod scrolls;
 pub(crate) mod sq;
@@ -52,6 +53,8 @@ pub(crate) enum Target<'a> {
     Whole(whole::Endpoint),
     /// A scroll or a pattern named in the path.
     Rest(rest::Endpoint, &'a str),
+    /// Reading the tenants file again.
+    Reload,
     /// Running the ranch.
     Admin(admin::Endpoint<'a>),
     /// The description of all endpoints.
@@ -71,6 +74,8 @@ pub(crate) enum Audience {
     Administrators,
     /// All.
     Anyone,
+    /// Administrators' from anywhere, and any valid one from this machine.
+    Local,
     /// None: there is no such endpoint.
     Nobody,
 }
@@ -121,9 +126,18 @@ impl Methods {
         Self { read: &[], write: &[Method::POST, Method::PUT], names: "POST, PUT" };
     /// Making something.
     pub const POST: Self = Self { read: &[], write: &[Method::POST], names: "POST" };
-    /// Changing or removing what the path names.
-    pub const CHANGE: Self =
-        Self { read: &[], write: &[Method::PATCH, Method::DELETE], names: "PATCH, DELETE" };
+    /// Listing, and adding to the list.
+    pub const READ_AND_POST: Self = Self {
+        read: &[Method::GET, Method::HEAD],
+        write: &[Method::POST],
+        names: "GET, HEAD, POST",
+    };
+    /// Showing, changing or removing what the path names.
+    pub const ONE: Self = Self {
+        read: &[Method::GET, Method::HEAD],
+        write: &[Method::PATCH, Method::DELETE],
+        names: "GET, HEAD, PATCH, DELETE",
+    };
     /// Removing what the path names.
     pub const DELETE: Self = Self { read: &[], write: &[Method::DELETE], names: "DELETE" };
 
@@ -167,7 +181,8 @@ impl<'a> Target<'a> {
                 .or_else(|| whole::Endpoint::find(name).map(Self::Whole))
                 .or_else(|| (name == "metrics").then_some(Self::Admin(admin::Endpoint::Metrics)))
                 .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, "")))
-                .or_else(|| (name == "openapi.json").then_some(Self::OpenApi)),
+                .or_else(|| (name == "openapi.json").then_some(Self::OpenApi))
+                .or_else(|| (name == "reload").then_some(Self::Reload)),
         };
         found.or_else(|| later::find(rest).map(Self::Later)).unwrap_or(Self::Nothing)
     }
@@ -179,6 +194,7 @@ impl<'a> Target<'a> {
             Self::Sq(_) | Self::Whole(_) | Self::Rest(..) => Audience::Tenants,
             Self::Admin(_) => Audience::Administrators,
             Self::OpenApi => Audience::Anyone,
+            Self::Reload => Audience::Local,
             Self::Later(endpoint) => endpoint.audience,
         }
     }
@@ -194,6 +210,7 @@ impl<'a> Target<'a> {
             Self::Sq(endpoint) => endpoint.methods().usage(method),
             Self::Rest(endpoint, _) => endpoint.methods().usage(method),
             Self::Admin(endpoint) => endpoint.methods().usage(method),
+            Self::Reload => Methods::POST.usage(method),
             // Whatever the method, the answer is that it is not built.
             Self::Later(_) => Ok(Use::Read),
             Self::Nothing => Err(ApiError::NotFound),
@@ -203,7 +220,7 @@ impl<'a> Target<'a> {
     /// Whether the endpoint answers in JSON, so that its errors do too.
     pub fn speaks_json(&self) -> bool {
         match self {
-            Self::Health(_) | Self::Admin(_) | Self::OpenApi => true,
+            Self::Health(_) | Self::Admin(_) | Self::OpenApi | Self::Reload => true,
             Self::Whole(endpoint) => endpoint.speaks_json(),
             Self::Later(endpoint) => endpoint.json,
             Self::Sq(_) | Self::Rest(..) | Self::Nothing => false,

@@ -12,6 +12,7 @@ use crate::http::cors::{Cors, OriginError};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::tally::Tallies;
+use crate::tenants_file::TenantsFile;
 
 /// How old an account of the cluster may be for the health endpoints, which need no key and so
 /// must not let anyone make the router busy.
@@ -31,12 +32,14 @@ pub struct App<S> {
     pub tallies: Tallies,
     /// What this router counts of itself.
     pub metrics: Arc<Metrics>,
+    /// The tenants file this router follows.
+    pub tenants_file: Option<TenantsFile>,
     connections: AtomicU64,
     health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
 }
 
 impl<S: Shards> App<S> {
-    /// A router over these shards.
+    /// A router over these shards. Follows the tenants file from here on, if there is one.
     ///
     /// # Errors
     /// An origin in the options that is none.
@@ -48,6 +51,10 @@ impl<S: Shards> App<S> {
             metrics,
             cors: Cors::new(&options.cors_origins)?,
             tallies: Tallies::default(),
+            tenants_file: options
+                .tenants_file
+                .clone()
+                .map(|path| TenantsFile::start(Arc::clone(&shards), path)),
             shards,
             options,
             connections: AtomicU64::new(0),

@@ -3,11 +3,11 @@
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
+use ranch_proto::Directory;
 use ranch_proto::schema::{KeyRecord, Profile, Role, TenantRecord};
-use ranch_proto::{Directory, GroupId};
 
 use crate::error::ApiError;
-use crate::forward::ForwardError;
+use crate::forward::{ForwardError, Home};
 use crate::http::date;
 
 const SQ_KEY: HeaderName = HeaderName::from_static("x-sq-api-key");
@@ -18,7 +18,7 @@ pub struct Caller {
     /// The tenant's id.
     pub tenant: String,
     /// Where its scrolls live.
-    pub shard: GroupId,
+    pub shard: Home,
     /// How `insert` and `select` behave for it.
     pub profile: Profile,
     /// Whether it may change anything.
@@ -61,6 +61,12 @@ pub fn identify(directory: &Directory, headers: &HeaderMap) -> Result<Identity, 
     Ok(Identity::Tenant(Caller { counted: true, ..own }))
 }
 
+/// The public name of the key a request carries, for the record of what administrators do.
+pub fn key_name(directory: &Directory, headers: &HeaderMap) -> Option<String> {
+    let record = presented(headers).find_map(|key| directory.find_key(key));
+    record.map(|record| record.key_id.clone())
+}
+
 /// An administrator acting for the tenant it names.
 ///
 /// # Errors
@@ -77,7 +83,7 @@ fn caller(tenant: &TenantRecord, may_write: bool) -> Result<Caller, ApiError> {
     }
     Ok(Caller {
         tenant: tenant.id.clone(),
-        shard: GroupId(tenant.shard),
+        shard: Home::from(tenant),
         profile: tenant.profile(),
         may_write,
         counted: false,
@@ -163,7 +169,7 @@ mod tests {
         ] {
             let Ok(Identity::Tenant(caller)) = with(pairs) else { panic!("{pairs:?}") };
             assert_eq!((caller.tenant.as_str(), caller.may_write), ("will", true));
-            assert_eq!(caller.shard, GroupId(3));
+            assert_eq!(caller.shard.shard.0, 3);
         }
     }
 

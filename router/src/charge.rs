@@ -84,7 +84,7 @@ pub async fn counted<S: Shards>(
     match state {
         State::Used => {}
         State::Ready if caller.limited => Box::pin(settle(app, caller, method)).await?,
-        State::Ready | State::Late => app.tallies.add(caller.shard, &caller.tenant, method),
+        State::Ready | State::Late => app.tallies.add(caller.shard.shard, &caller.tenant, method),
     }
     outcome
 }
@@ -97,9 +97,9 @@ async fn settle<S: Shards>(
     method: CallMethod,
 ) -> Result<(), ForwardError> {
     let charge = Charge { method: method.into() };
-    match app.forward.charge(caller.shard, &caller.tenant, charge).await {
+    match app.forward.charge(caller.shard.shard, &caller.tenant, charge).await {
         Err(error) if error.is_over_limit() => return Err(error),
-        Err(_) => app.tallies.add(caller.shard, &caller.tenant, method),
+        Err(_) => app.tallies.add(caller.shard.shard, &caller.tenant, method),
         Ok(()) => {}
     }
     Ok(())

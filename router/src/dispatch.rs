@@ -22,11 +22,20 @@ use crate::http::{cors, negotiate};
 use crate::metrics::Endpoint;
 use crate::request_log::{self, Line, REQUEST_ID};
 
-/// Answers one request of connection number `connection`. Never fails: what goes wrong is an
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Number of the connection.
+    pub connection: u64,
+    /// It is a process of this machine.
+    pub is_local: bool,
+}
+
+/// Answers one request of a connection. Never fails: what goes wrong is an
 /// answer too.
 pub async fn answer<S: Shards>(
     app: &Arc<App<S>>,
-    connection: u64,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Answer {
     let started = Instant::now();
@@ -37,7 +46,7 @@ pub async fn answer<S: Shards>(
     let outcome = if parts.method == Method::OPTIONS {
         Ok(cors::preflight())
     } else {
-        route((app, connection), &parts, body, &target, &mut caller).await
+        route((app, peer), &parts, body, &target, &mut caller).await
     };
     let mut answer = outcome.unwrap_or_else(|error| {
         app.metrics.error(error.kind());
@@ -55,7 +64,7 @@ pub async fn answer<S: Shards>(
     if app.options.log_requests {
         let (method, uri, status) = (parts.method, parts.uri, answer.status().as_u16());
         let tenant = caller.map(|caller| caller.tenant);
-        let bytes = 0;
+        let (bytes, connection) = (0, peer.connection);
         let line = Line { id, method, uri, status, bytes, tenant, connection, started };
         answer.body_mut().log(line);
     }
@@ -64,7 +73,7 @@ pub async fn answer<S: Shards>(
 
 /// Finds out who asks, which is left in `seen`, and whether it may, and has the request served.
 async fn route<S: Shards>(
-    (app, connection): (&Arc<App<S>>, u64),
+    (app, peer): (&Arc<App<S>>, Peer),
     parts: &Parts,
     body: Incoming,
     target: &Target<'_>,
@@ -85,9 +94,13 @@ async fn route<S: Shards>(
             None
         }
         Audience::Anyone => None,
+        Audience::Local => {
+            target.usage(&parts.method)?;
+            return Box::pin(api::reload::answer(app, &identity, peer.is_local)).await;
+        }
         Audience::Tenants => Some(tenant(app, identity, query.as_ref().ok())?),
     };
-    let served = serve((app, connection), parts, body, (target, seen.as_ref()), query);
+    let served = serve((app, peer.connection), parts, body, (target, seen.as_ref()), query);
     match &*seen {
         Some(caller) => {
             let method = CallMethod::of_verb(api::verb(parts.uri.path()));

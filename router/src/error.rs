@@ -155,6 +155,18 @@ pub enum ApiError {
     /// An API key that is in use.
     #[error("this key is in use; choose another one or let one be made")]
     KeyTaken,
+    /// No such key of the tenant.
+    #[error("the tenant has no key of this name; list them to see their names")]
+    NoKey,
+    /// A reload where there is no tenants file.
+    #[error("this router follows no tenants file; start it with --tenants FILE")]
+    NoTenantsFile,
+    /// The tenants file did not take effect, in its own words.
+    #[error("{reason}")]
+    TenantsFile {
+        /// Why.
+        reason: String,
+    },
     /// The meta group found that something exists already, in its own words.
     #[error("{reason}")]
     Exists {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ranch_proto::schema::{
     Charge, Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply,
-    Request, Tally, TenantCalls, reply, request,
+    Request, Tally, TenantCalls, TenantLife, TenantRecord, reply, request,
 };
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 
@@ -108,6 +108,22 @@ enum Nature {
     StaleRead,
 }
 
+/// Where a tenant's scrolls are, and which of the tenants that have had its id it is. The latter
+/// goes with every request, so that none reaches a tenant that has the id only since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Its shard.
+    pub shard: GroupId,
+    /// As in its record.
+    pub life: u64,
+}
+
+impl From<&TenantRecord> for Home {
+    fn from(tenant: &TenantRecord) -> Self {
+        Self { shard: GroupId(tenant.shard), life: tenant.life }
+    }
+}
+
 /// Sends requests to groups.
 #[derive(Debug)]
 pub struct Forward<S> {
@@ -131,12 +147,13 @@ impl<S: Shards> Forward<S> {
     /// error nothing was done.
     pub async fn command(
         &self,
-        shard: GroupId,
-        command: Command,
+        home: Home,
+        mut command: Command,
     ) -> Result<CommandResult, ForwardError> {
-        match self.send(shard, request::Body::Command(command), Nature::Write).await? {
+        command.life = Some(TenantLife { number: home.life, purge: false });
+        match self.send(home, request::Body::Command(command), Nature::Write).await? {
             reply::Body::Command(result) => Ok(result),
-            _ => Err(garbled(shard)),
+            _ => Err(garbled(home.shard)),
         }
     }
 
@@ -144,21 +161,21 @@ impl<S: Shards> Forward<S> {
     ///
     /// # Errors
     /// Any but [`ForwardError::OutcomeUnknown`].
-    pub async fn read(&self, shard: GroupId, read: ReadRequest) -> Result<ReadReply, ForwardError> {
+    pub async fn read(&self, home: Home, read: ReadRequest) -> Result<ReadReply, ForwardError> {
         let nature = if read.stale { Nature::StaleRead } else { Nature::Read };
         if read.stale
             && let Some(charge) = charge::take_if_limited()
         {
-            match Box::pin(self.charge(shard, &read.tenant, charge)).await {
+            match Box::pin(self.charge(home.shard, &read.tenant, charge)).await {
                 Err(error) if error.is_over_limit() => return Err(error),
                 // Without a leader a stale read is what is left.
                 Err(_) => charge::give_back(),
                 Ok(()) => {}
             }
         }
-        match self.send(shard, request::Body::Read(read), nature).await? {
+        match self.send(home, request::Body::Read(read), nature).await? {
             reply::Body::Read(reply) => Ok(reply),
-            _ => Err(garbled(shard)),
+            _ => Err(garbled(home.shard)),
         }
     }
 
@@ -167,7 +184,8 @@ impl<S: Shards> Forward<S> {
     /// # Errors
     /// As [`Forward::command`].
     pub async fn meta(&self, command: MetaCommand) -> Result<MetaResult, ForwardError> {
-        match self.send(GroupId::META, request::Body::Meta(command), Nature::Write).await? {
+        let meta = Home { shard: GroupId::META, life: 0 };
+        match self.send(meta, request::Body::Meta(command), Nature::Write).await? {
             reply::Body::Meta(result) => Ok(result),
             _ => Err(garbled(GroupId::META)),
         }
@@ -184,7 +202,7 @@ impl<S: Shards> Forward<S> {
         tenant: &str,
         charge: Charge,
     ) -> Result<(), ForwardError> {
-        let calls = TenantCalls { tenant: tenant.to_owned(), calls: Vec::new() };
+        let calls = TenantCalls { tenant: tenant.to_owned(), ..TenantCalls::default() };
         let body = request::Body::Tally(Tally { tenants: vec![calls] });
         let request = Request { charge: Some(charge), ..request(shard, body) };
         self.chase(request, Nature::Read, self.deadline.min(CHARGE_MAX)).await.map(drop)
@@ -217,13 +235,13 @@ impl<S: Shards> Forward<S> {
 
     async fn send(
         &self,
-        group: GroupId,
+        Home { shard: group, life }: Home,
         body: request::Body,
         nature: Nature,
     ) -> Result<reply::Body, ForwardError> {
         let at_a_leader = group != GroupId::META && nature != Nature::StaleRead;
         let charge = if at_a_leader { charge::take() } else { None };
-        self.chase(Request { charge, ..request(group, body) }, nature, self.deadline).await
+        self.chase(Request { charge, life, ..request(group, body) }, nature, self.deadline).await
     }
 
     async fn chase(

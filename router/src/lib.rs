@@ -27,4 +27,4 @@ mod tally;
 
 pub use http::server::{RouterError, serve};
 pub use options::Options;
-pub use tenants_file::{Summary, TenantsFileError, load_tenants};
+pub use tenants_file::{Summary, TenantsFile, TenantsFileError};

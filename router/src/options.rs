@@ -1,6 +1,7 @@
 //! What a router may do and how long it waits: the router's part of the configuration, as values
 //! ready for use.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ranch_proto::config::{LimitsConfig, RouterConfig};
@@ -10,6 +11,8 @@ use ranch_proto::config::{LimitsConfig, RouterConfig};
 pub struct Options {
     /// Origins browsers may call from; `*` is any.
     pub cors_origins: Vec<String>,
+    /// A tenants file to follow.
+    pub tenants_file: Option<PathBuf>,
     /// Whether each request is logged, without keys and texts.
     pub log_requests: bool,
     /// Largest scroll in UTF-8 bytes.
@@ -38,6 +41,7 @@ impl Options {
     pub fn from_config(router: &RouterConfig, limits: &LimitsConfig) -> Self {
         Self {
             cors_origins: router.cors_origins.clone(),
+            tenants_file: router.tenants.clone(),
             log_requests: router.log_requests,
             scroll_max_bytes: limits.scroll_max_bytes,
             export_max_bytes: limits.export_max_bytes,

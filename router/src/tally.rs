@@ -54,14 +54,14 @@ impl Tallies {
             let counts = CallMethod::all().map(|method| (method, tally.counts[method.index()]));
             let calls = counts.filter(|(_, count)| *count > 0);
             let calls = calls.map(|(method, count)| MethodCalls { method: method.into(), count });
-            let calls = TenantCalls { tenant, calls: calls.collect() };
+            let calls = TenantCalls { tenant, calls: calls.collect(), ..TenantCalls::default() };
             shards.entry(tally.shard).or_default().push(calls);
         }
         shards
     }
 
     fn put_back(&self, shard: GroupId, tenants: &[TenantCalls]) {
-        for TenantCalls { tenant, calls } in tenants {
+        for TenantCalls { tenant, calls, .. } in tenants {
             for calls in calls {
                 self.put(shard, tenant, calls.method(), calls.count);
             }

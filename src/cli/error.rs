@@ -88,6 +88,15 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// What cannot be undone was not confirmed.
+    #[error(
+        "this deletes everything tenant {tenant} has, for good: get it first with `ranch tenant \
+         archive {tenant}`, then say --yes (to only switch it off, `ranch tenant disable {tenant}`)"
+    )]
+    NotConfirmed {
+        /// The tenant.
+        tenant: String,
+    },
     /// The system's randomness failed.
     #[error("the system has no randomness for a key: {reason}")]
     NoRandomness {

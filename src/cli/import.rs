@@ -31,7 +31,7 @@ const NAMED_MAX: usize = 20;
 
 /// Arguments of `ranch import`.
 #[derive(Debug, Args)]
-#[command(after_help = "With a tenant's key, phexts go to that tenant:\n  \
+#[command(after_help = "Examples. With a tenant's key, phexts go to that tenant:\n  \
     ranch import journal.phext --phext journal\n  \
     ranch import phexts/           every *.phext, each into a phext of its name\n\n\
     With the admin key, a whole SQ installation moves, and can be moved again after a stop:\n  \

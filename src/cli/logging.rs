@@ -16,15 +16,17 @@ pub fn start(config: &LogConfig) {
 }
 
 /// Libraries speak of their insides at info; they are heard from `warn` on, or all at debug.
-/// openraft warns at every heartbeat to a machine that is gone, which the links say once.
+/// openraft warns at every heartbeat to a machine that is gone, which the links say once. What
+/// administrators did is written down whatever the level.
 fn directives(level: LogLevel) -> String {
     match level {
-        LogLevel::Error | LogLevel::Debug => level.as_str().to_owned(),
+        LogLevel::Error | LogLevel::Debug => format!("{},audit=info", level.as_str()),
         LogLevel::Warn | LogLevel::Info => {
             let ours = ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router"];
             let level = level.as_str();
-            ours.iter()
-                .fold("warn,openraft=error".to_owned(), |all, one| format!("{all},{one}={level}"))
+            ours.iter().fold("warn,openraft=error,audit=info".to_owned(), |all, one| {
+                format!("{all},{one}={level}")
+            })
         }
     }
 }
@@ -38,6 +40,8 @@ mod tests {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug] {
             assert!(EnvFilter::try_new(directives(level)).is_ok(), "{level:?}");
         }
-        assert!(directives(LogLevel::Info).starts_with("warn,openraft=error,ranch=info"));
+        assert!(
+            directives(LogLevel::Info).starts_with("warn,openraft=error,audit=info,ranch=info")
+        );
     }
 }

@@ -3,13 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use ranch_proto::config::Config;
 use ranch_proto::link::{LinkOptions, RemoteShards};
 use ranch_proto::{NodeId, Shards};
-use ranch_router::{Options, TenantsFileError, tenants_file};
+use ranch_router::{Options, tenants_file};
 use tokio::net::TcpListener;
 
 use super::error::CliError;
@@ -19,9 +18,6 @@ use super::options::LocalArgs;
 use super::shutdown::StopSignals;
 use super::{logging, machine};
 
-/// Between attempts to bring the tenants file into force.
-const TENANTS_PAUSE: Duration = Duration::from_secs(1);
-
 /// Arguments of `ranch router`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  ranch router --config /etc/ranch.toml --listen 127.0.0.1:8080")]
@@ -29,7 +25,7 @@ pub struct RouterArgs {
     /// Address to listen on [default: [router] listen].
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Tenants file (JSON) to read at start [default: [router] tenants].
+    /// Tenants file (JSON) to follow [default: [router] tenants].
     #[arg(long, value_name = "FILE")]
     tenants: Option<PathBuf>,
     /// Stop when standard input ends, as it does when `ranch up` is gone.
@@ -54,7 +50,7 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Answers on `listener` until `stopped`, and brings the tenants file into force meanwhile.
+/// Answers on `listener` until `stopped`, following the tenants file if there is one.
 pub async fn serve<S: Shards>(
     listener: TcpListener,
     shards: Arc<S>,
@@ -68,16 +64,7 @@ pub async fn serve<S: Shards>(
         tracing::info!(%addr, "the router is listening");
     }
     let options = Options::from_config(&config.router, &config.limits);
-    let loading = config
-        .router
-        .tenants
-        .clone()
-        .map(|path| tokio::spawn(load_tenants(Arc::clone(&shards), path)));
-    let result = ranch_router::serve(listener, shards, options, stopped).await;
-    if let Some(loading) = loading {
-        loading.abort();
-    }
-    Ok(result?)
+    Ok(ranch_router::serve(listener, shards, options, stopped).await?)
 }
 
 /// Refuses a tenants file that cannot be understood before anything is started with it. A missing
@@ -88,26 +75,6 @@ pub fn check_tenants(path: &Path) -> Result<(), MachineError> {
         Ok(text) => tenants_file::parse(&text).map(drop).map_err(|error| fault(error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(fault(error.to_string())),
-    }
-}
-
-/// Tries until the ranch has taken the file in or said no.
-async fn load_tenants<S: Shards>(shards: Arc<S>, path: PathBuf) {
-    loop {
-        match ranch_router::load_tenants(&shards, &path).await {
-            Ok(summary) => {
-                tracing::info!(file = %path.display(), ?summary, "the tenants file is in force");
-                return;
-            }
-            Err(error @ (TenantsFileError::Forward { .. } | TenantsFileError::NoRanch)) => {
-                tracing::warn!(%error, "the tenants file waits for the ranch");
-                tokio::time::sleep(TENANTS_PAUSE).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "the tenants file is not in force");
-                return;
-            }
-        }
     }
 }
 

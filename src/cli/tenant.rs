@@ -1,6 +1,10 @@
-//! `ranch tenant`: the admin endpoints from the shell. What the ranch does not do yet is not
-//! offered yet.
+//! `ranch tenant`: the admin endpoints from the shell.
 
+mod archive;
+mod change;
+mod keys;
+
+use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use ranch_proto::api_key::Secret;
@@ -20,12 +24,25 @@ pub enum TenantCommand {
     Add(AddArgs),
     /// List the tenants.
     List(ListArgs),
+    /// Show one tenant: state, limits, profile, keys.
+    Show(OneArgs),
+    /// Change limits, profile and contact of a tenant; what is not named stays.
+    Set(change::SetArgs),
+    /// Set how much a tenant may store.
+    Quota(change::QuotaArgs),
     /// Switch a tenant off at once; its data and keys are kept.
     Disable(OneArgs),
     /// Switch a tenant on again, with the keys it had.
     Restore(OneArgs),
+    /// Delete a tenant, its keys and everything it has, for good.
+    Purge(change::PurgeArgs),
+    /// Make, list and revoke keys of a tenant.
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Show what a tenant has stored.
     Stats(OneArgs),
+    /// Get everything a tenant has, as a tar.
+    Archive(archive::ArchiveArgs),
 }
 
 /// Arguments of `ranch tenant add`.
@@ -61,12 +78,21 @@ pub struct AddArgs {
 }
 
 /// How a tenant's `insert` and `select` behave.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Profile {
     /// As SQ: `insert` appends, a `select` of nothing is empty.
     Sq,
     /// As a key-value memory: `insert` replaces, a `select` of nothing is 404.
     Memory,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sq => "sq",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// Arguments of `ranch tenant list`.
@@ -99,19 +125,51 @@ pub async fn run(command: TenantCommand) -> Result<(), CliError> {
         TenantCommand::List(args) => list(args).await,
         TenantCommand::Disable(args) => one(args, Method::DELETE, "", "disabling").await,
         TenantCommand::Restore(args) => one(args, Method::POST, "/restore", "restoring").await,
+        TenantCommand::Show(args) => one(args, Method::GET, "", "showing").await,
+        TenantCommand::Set(args) => change::set(args).await,
+        TenantCommand::Quota(args) => change::quota(args).await,
+        TenantCommand::Purge(args) => change::purge(args).await,
+        TenantCommand::Key(command) => keys::run(command).await,
         TenantCommand::Stats(args) => one(args, Method::GET, "/stats", "measuring").await,
+        TenantCommand::Archive(args) => archive::run(args).await,
     }
 }
 
 /// Asks for one tenant's endpoint and prints what it answers.
 async fn one(args: OneArgs, method: Method, below: &str, doing: &str) -> Result<(), CliError> {
-    let (http, _) = args.admin.http()?;
-    let path = format!("/api/v2/admin/tenants/{}{below}", args.id);
-    let mut call = Call::new(method, path, format!("{doing} tenant {}", args.id));
+    let what = format!("{doing} tenant {}", args.id);
+    let asked = Asked { method, id: &args.id, below, what, body: None };
+    let answer = ask(&args.admin, asked).await?;
+    print(&answer, args.json)
+}
+
+/// A request about one tenant.
+struct Asked<'a> {
+    method: Method,
+    id: &'a str,
+    /// The rest of the path.
+    below: &'a str,
+    /// What it is for, as in "measuring tenant will".
+    what: String,
+    body: Option<Value>,
+}
+
+async fn ask(admin: &AdminArgs, asked: Asked<'_>) -> Result<Value, CliError> {
+    let (http, _) = admin.http()?;
+    let path = format!("/api/v2/admin/tenants/{}{}", asked.id, asked.below);
+    let mut call = Call::new(asked.method, path, asked.what);
     call.headers.push(("accept", "application/json".to_owned()));
-    let answer: Value = http.ask_json(&call).await?;
-    if args.json {
-        return output::json(&answer);
+    if let Some(body) = asked.body {
+        call.headers.push(("content-type", "application/json".to_owned()));
+        call.body = Bytes::from(body.to_string());
+    }
+    Ok(http.ask_json(&call).await?)
+}
+
+/// Prints an object, a field a line.
+fn print(answer: &Value, json: bool) -> Result<(), CliError> {
+    if json {
+        return output::json(answer);
     }
     let fields = answer.as_object().into_iter().flatten();
     let rows: Vec<_> = fields.map(|(name, value)| vec![name.clone(), cell(Some(value))]).collect();
@@ -127,10 +185,7 @@ async fn add(args: AddArgs) -> Result<(), CliError> {
         key: args.tenant_key.map(|key| key.expose().to_owned()),
         rate_per_s: args.rate_per_s,
         calls_per_day: args.calls_per_day,
-        profile: args.profile.map(|profile| match profile {
-            Profile::Sq => "sq",
-            Profile::Memory => "memory",
-        }),
+        profile: args.profile.map(Profile::name),
     };
     let added = api::add_tenant(&http, &tenant).await?;
     if args.json {
@@ -151,7 +206,7 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
         return output::json(&answer);
     }
     let tenants = answer.get("tenants").and_then(Value::as_array);
-    output::line(&output::table(&rows(tenants.map_or(&[], Vec::as_slice))))
+    output::line(&output::table(&rows(&COLUMNS, tenants.map_or(&[], Vec::as_slice))))
 }
 
 /// What a table shows of each tenant, in this order.
@@ -167,10 +222,11 @@ const COLUMNS: [&str; 9] = [
     "created",
 ];
 
-fn rows(tenants: &[Value]) -> Vec<Vec<String>> {
-    let heading = COLUMNS.map(|column| column.to_uppercase().replace('_', " ")).to_vec();
-    let row = |tenant: &Value| COLUMNS.map(|column| cell(tenant.get(column))).to_vec();
-    std::iter::once(heading).chain(tenants.iter().map(row)).collect()
+/// A table of these fields of objects, under their names.
+fn rows(columns: &[&str], objects: &[Value]) -> Vec<Vec<String>> {
+    let heading = columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
+    let row = |object: &Value| columns.iter().map(|column| cell(object.get(*column))).collect();
+    std::iter::once(heading).chain(objects.iter().map(row)).collect()
 }
 
 fn cell(value: Option<&Value>) -> String {
@@ -194,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_not_known_of_a_tenant_is_a_dash() {
         let tenant = serde_json::json!({"tenant_id": "a", "quota_mb": 1.5, "shard": null});
-        let rows = rows(&[tenant]);
+        let rows = rows(&COLUMNS, &[tenant]);
         assert_eq!(rows[0][..2], ["TENANT ID", "STATUS"]);
         assert_eq!(rows[1][..4], ["a", "-", "-", "1.5"]);
     }

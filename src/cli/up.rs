@@ -38,7 +38,7 @@ pub struct UpArgs {
     /// Address of the router [default: [router] listen].
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Tenants file (JSON) to read at start [default: [router] tenants].
+    /// Tenants file (JSON) to follow [default: [router] tenants].
     #[arg(long, value_name = "FILE")]
     tenants: Option<PathBuf>,
     #[command(flatten)]

@@ -15,6 +15,7 @@ mod metrics;
 mod openapi;
 mod rest;
 mod sq;
+mod tenants;
 mod wire;
 
 #[path = "../support/mod.rs"]

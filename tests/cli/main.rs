@@ -9,6 +9,7 @@ mod phexts;
 mod readme;
 mod refusals;
 mod scrolls;
+mod tenants;
 mod up;
 
 #[path = "../support/mod.rs"]

@@ -74,9 +74,21 @@ async fn note(replicas: &Replicas, group: GroupId, books: &Books) {
 async fn propose(
     replicas: &Replicas,
     group: GroupId,
-    calls: Vec<TenantCalls>,
+    mut calls: Vec<TenantCalls>,
 ) -> Result<(), ShardError> {
     let shard = replicas.shard(group).ok_or(ShardError::NoReplica)?;
+    {
+        // Those of tenants that are gone count for nobody.
+        let directory = replicas.shared.feed.directory().read();
+        calls.retain_mut(|calls| {
+            let known = directory.tenants.get(&calls.tenant).filter(|known| !known.purging);
+            calls.life = known.map_or(0, |known| known.life);
+            known.is_some()
+        });
+    }
+    if calls.is_empty() {
+        return Ok(());
+    }
     shard.propose(Command { calls, ..Command::default() }).await.map(drop)
 }
 

@@ -16,7 +16,7 @@ use crate::ranch::{Ranch, SOON, other_than};
 
 /// A call that asks nothing else of its shard, at one node.
 async fn call_at(client: &Client, node: NodeId, tenant: &Tenant) -> Result<(), ShardError> {
-    let calls = TenantCalls { tenant: tenant.id.clone(), calls: Vec::new() };
+    let calls = TenantCalls { tenant: tenant.id.clone(), ..TenantCalls::default() };
     let tally = request::Body::Tally(Tally { tenants: vec![calls] });
     let charge = Some(Charge { method: CallMethod::Load.into() });
     client.charge(node, tenant.group, tally, charge).await.map(drop)

@@ -83,7 +83,7 @@ section! {
     RouterConfig {
         /// Address the stand-alone router listens on, `host:port`.
         listen: String = "127.0.0.1:1337".to_owned(),
-        /// Tenants file (JSON) read at start; none when absent.
+        /// Tenants file (JSON) to follow; none when absent.
         tenants: Option<PathBuf> = None,
         /// Origins browsers may call from; `*` is any.
         cors_origins: Vec<String> = vec!["*".to_owned()],

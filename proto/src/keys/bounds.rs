@@ -1,6 +1,6 @@
 //! Ranges of state keys, half-open and exact: what lies in one is what its name says, no more.
 
-use super::{KIND_AT, Kind, TEXT_END, built, dedup, ended_text, meta_dedup, start, text};
+use super::{KIND_AT, Kind, Owner, TEXT_END, built, dedup, ended_text, meta_dedup, start, text};
 use crate::ids::GroupId;
 
 /// Where a half-open range of state keys begins and ends.
@@ -51,16 +51,19 @@ pub fn tenant_bounds(kind: Kind, group: GroupId, tenant: &str) -> Bounds {
         let high = [low.as_slice(), &[TEXT_END]].concat();
         return (low, high);
     }
-    debug_assert!(
-        matches!(kind, Kind::Phext | Kind::Header | Kind::Body | Kind::Idempotent),
-        "{kind:?} does not begin with a tenant"
-    );
+    debug_assert!(kind.owner() == Owner::Tenant, "{kind:?} does not begin with a tenant");
     let low = built(|key| {
         start(key, group, kind);
         ended_text(key, tenant);
     });
     let high = past_text(&low);
     (low, high)
+}
+
+/// Everything a tenant has in a group, kind by kind.
+pub fn tenant_rows(group: GroupId, tenant: &str) -> impl Iterator<Item = Bounds> {
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.owner() == Owner::Tenant);
+    kinds.map(move |kind| tenant_bounds(kind, group, tenant))
 }
 
 /// Past all keys that begin with `prefix`, which ends with a text's end.

@@ -207,3 +207,31 @@ proptest! {
         prop_assert_eq!(within(phext), own == other && a == b);
     }
 }
+
+#[test]
+fn everything_of_a_tenant_is_within_its_rows_and_nothing_of_another() {
+    let origin = Coordinate::ORIGIN.to_key();
+    let rows_of = |tenant: &str| {
+        vec![
+            keys::usage(SHARD, tenant),
+            keys::phext(SHARD, tenant, "index"),
+            keys::header(SHARD, tenant, "index", &origin),
+            keys::body(SHARD, tenant, "\u{10FFFF}", &origin),
+            keys::idempotent(SHARD, tenant, &[0xFF; 16]),
+            keys::calls(SHARD, tenant),
+        ]
+    };
+    let within = |key: &[u8]| {
+        let mut ranges = keys::tenant_rows(SHARD, "will");
+        ranges.any(|(low, high)| low.as_slice() <= key && key < high.as_slice())
+    };
+    assert!(rows_of("will").iter().all(|key| within(key)));
+    // A new kind of a tenant's rows belongs into the list above, too.
+    assert_eq!(keys::tenant_rows(SHARD, "will").count(), rows_of("will").len());
+    for other in ["wil", "will-", "will0", "willa", "willi", "a", "z", "0"] {
+        assert!(!rows_of(other).iter().any(|key| within(key)), "{other}");
+    }
+    let other_shard = keys::usage(GroupId(9), "will");
+    assert!(!within(&other_shard) && !within(&keys::applied(SHARD)));
+    assert!(!within(&keys::dedup(SHARD, 1)) && !within(&keys::clock(SHARD)));
+}

@@ -112,6 +112,12 @@ impl ShardGroup {
         &self.reader
     }
 
+    /// Whether what this replica has of a tenant is of this life; so if it has nothing.
+    #[must_use]
+    pub fn has_life(&self, tenant: &str, life: u64) -> bool {
+        self.reader.life(tenant).is_ok_and(|found| found == 0 || found == life)
+    }
+
     /// The replica's account of itself.
     #[must_use]
     pub fn status(&self) -> GroupStatus {

@@ -4,7 +4,7 @@
 //! ever written, never read.
 
 use ranch_proto::ids::GroupId;
-use ranch_proto::keys;
+use ranch_proto::keys::{self, Bounds};
 use rocksdb::WriteBatch;
 
 use crate::convert::snapshot_meta_to_wire;
@@ -25,6 +25,7 @@ pub(crate) struct ApplyBatch {
     rows: WriteBatch,
     entries: usize,
     held_bytes: usize,
+    closed: bool,
 }
 
 impl ApplyBatch {
@@ -43,9 +44,19 @@ impl ApplyBatch {
         self.entries == 0
     }
 
+    /// Ends the batch with the entry at hand: what follows must see the rows as they are then.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether no more entries may be added.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether it is time to write.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries >= ENTRIES_MAX || self.held_bytes >= BYTES_MAX
+        self.closed || self.entries >= ENTRIES_MAX || self.held_bytes >= BYTES_MAX
     }
 
     pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
@@ -54,6 +65,11 @@ impl ApplyBatch {
 
     pub(crate) fn delete(&mut self, key: impl AsRef<[u8]>) {
         self.rows.delete(key);
+    }
+
+    /// Removes all rows of a range that the batch or the database has so far.
+    pub(crate) fn delete_range(&mut self, (low, high): Bounds) {
+        self.rows.delete_range(low, high);
     }
 
     /// Writes all rows and what is applied with them, at once.

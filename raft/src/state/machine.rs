@@ -130,6 +130,9 @@ impl StateMachine {
                 self.commit(std::mem::take(&mut batch))?;
             }
             answers.push(self.stage(entry, &mut batch)?);
+            if batch.is_closed() {
+                self.commit(std::mem::take(&mut batch))?;
+            }
         }
         self.commit(batch)?;
         Ok(answers)

@@ -71,7 +71,9 @@ impl MetaMachine {
             let epoch = self.feed.change(plan.records);
             batch.put(keys::meta_epoch(), records::encode_epoch(epoch));
         }
-        MetaResult { status: MetaStatus::MetaOk.into(), record: plan.answer, reason: String::new() }
+        let epoch = self.feed.directory().read().epoch;
+        let status = MetaStatus::MetaOk.into();
+        MetaResult { status, record: plan.answer, epoch, ..MetaResult::default() }
     }
 }
 
@@ -105,5 +107,5 @@ impl Machine for MetaMachine {
 }
 
 fn refused(refused: Refused) -> MetaResult {
-    MetaResult { status: refused.status.into(), record: None, reason: refused.reason }
+    MetaResult { status: refused.status.into(), reason: refused.reason, ..MetaResult::default() }
 }

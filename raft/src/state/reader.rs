@@ -176,6 +176,16 @@ impl ShardReader {
         Ok(usage)
     }
 
+    /// Which of the tenants that have had an id this replica has rows of; 0 when that is not said.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn life(&self, tenant: &str) -> Result<u64, ReadError> {
+        check(tenant, None)?;
+        let row = self.store.get(&keys::usage(self.group(), tenant))?;
+        Ok(row.map_or_else(|| Ok(UsageRow::default()), |row| UsageRow::decode(&row))?.life)
+    }
+
     /// A tenant's phexts, by name.
     ///
     /// # Errors

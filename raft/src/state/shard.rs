@@ -1,6 +1,8 @@
 //! The state machine of a shard: commands that change and read scrolls of its tenants.
 //!
 //! The rules a command is judged by, in this order:
+//! 0. A command meant for a tenant that was purged is refused, whoever has its id now. A purge
+//!    removes all rows of its tenant; it is a note in the log whatever that tenant had.
 //! 1. A request id seen within the window gets its first answer, whatever that was. Refusals are
 //!    remembered too: an answer once given must stay true, so a late duplicate in the log must
 //!    not carry out what its first copy refused. Commands that only read are not remembered.
@@ -29,7 +31,8 @@ use ranch_proto::ids::{GroupId, RequestId, is_tenant_id};
 use ranch_proto::keys::{self, Kind};
 use ranch_proto::phext::PHEXT_NAME_BYTES_MAX;
 use ranch_proto::schema::{
-    Command, CommandResult, Idempotency, OpResult, OpStatus, ShardEntry, op::Kind as OpKind,
+    Command, CommandResult, Idempotency, OpResult, OpStatus, ShardEntry, TenantCalls,
+    op::Kind as OpKind,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -50,8 +53,8 @@ use dedup::DedupWindow;
 pub use dedup::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS};
 pub use idempotent::IDEMPOTENCY_MS;
 use idempotent::{Found, Idempotent};
-use ledger::Ledger;
 pub use ledger::SCROLL_MAX;
+use ledger::{Ledger, life_of};
 use outcome::Outcome;
 
 /// Applies the entries of one shard.
@@ -99,12 +102,19 @@ impl ShardMachine {
         batch: &mut ApplyBatch,
     ) -> Result<CommandResult, StateError> {
         if !command.calls.is_empty() {
-            self.calls.note(&command.calls, time.stamp_ms)?;
+            self.note(&command.calls, time.stamp_ms)?;
             return Ok(CommandResult::default());
         }
         let Some(id) = identity(command) else {
             return Ok(all(command, OpStatus::OpInvalid));
         };
+        if command.life.is_some_and(|life| life.purge) {
+            self.purge(command, batch)?;
+            return Ok(fresh(Vec::new()));
+        }
+        if !self.ledger.is_current(&command.tenant, life_of(command))? {
+            return Ok(all(command, OpStatus::OpTenantGone));
+        }
         if let Some(outcome) = self.dedup.find(&id) {
             let outcome = outcome.clone();
             return self.repeat(command, &outcome);
@@ -117,6 +127,26 @@ impl ShardMachine {
             self.dedup.remember(id, Outcome::of(&result.results));
         }
         Ok(result)
+    }
+
+    /// Counts calls; those of tenants that were purged count for nobody.
+    fn note(&mut self, calls: &[TenantCalls], stamp_ms: u64) -> Result<(), StateError> {
+        for noted in calls.iter().filter(|noted| is_tenant_id(&noted.tenant)) {
+            if self.ledger.is_current(&noted.tenant, noted.life)? {
+                self.calls.note(noted, stamp_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, command: &Command, batch: &mut ApplyBatch) -> Result<(), StateError> {
+        let tenant = command.tenant.as_str();
+        if self.ledger.purge(tenant, life_of(command), batch)? {
+            let group = self.ledger.group();
+            self.idempotent.purge(&keys::tenant_bounds(Kind::Idempotent, group, tenant));
+            self.calls.purge(tenant);
+        }
+        Ok(())
     }
 
     fn idempotent(
@@ -145,8 +175,9 @@ impl ShardMachine {
                 self.idempotent.forget(&command.tenant, &key, expires_ms, batch);
             }
             let outcome = Outcome::of(&results);
+            let owner = (command.tenant.as_str(), life_of(command));
             let row = (content, outcome);
-            self.idempotent.remember(&command.tenant, key, row, time.age_ms, batch);
+            self.idempotent.remember(owner, key, row, time.age_ms, batch);
         }
         Ok(fresh(results))
     }

@@ -16,6 +16,7 @@ fn note(pairs: &[(&str, CallMethod, u64)]) -> Command {
     let calls = pairs.iter().map(|(tenant, method, count)| TenantCalls {
         tenant: (*tenant).to_owned(),
         calls: vec![MethodCalls { method: (*method).into(), count: *count }],
+        ..TenantCalls::default()
     });
     Command { calls: calls.collect(), ..Command::default() }
 }

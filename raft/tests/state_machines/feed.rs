@@ -43,7 +43,7 @@ fn followers_keep_up_from_wherever_they_are() {
     for n in 0..20_u8 {
         meta.run(add(&format!("t{n}"), vec![key(100 + n, &format!("t{n}"), "k")]));
     }
-    meta.run(What::RemoveKey(RemoveKey { tenant: "t3".into(), key_id: "k".into() }));
+    meta.run(What::RemoveKey(RemoveKey { tenant: "t3".into(), key_id: "k".into(), forget: false }));
     let changes = meta.feed.since(early.epoch);
     assert_eq!(changes.len(), 21);
     assert!(changes.iter().all(|event| !event.full));

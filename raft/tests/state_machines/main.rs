@@ -11,6 +11,7 @@ mod isolation;
 mod meta;
 mod meta_support;
 mod model;
+mod purge;
 mod repeats;
 mod semantics;
 mod snapshot;

@@ -3,8 +3,8 @@
 use ranch_proto::ids::{GroupId, NodeId, ReplicaId};
 use ranch_proto::placement::ShardRing;
 use ranch_proto::schema::{
-    Bootstrap, KeyRecord, MetaCommand, MetaStatus, NodeRecord, PutTenant, RemoveKey, TenantRecord,
-    meta_command::What, record::What as Is,
+    Bootstrap, KeyRecord, MetaCommand, MetaStatus, NodeRecord, PatchTenant, PutTenant, RemoveKey,
+    TenantPurged, TenantRecord, meta_command::What, patch_tenant::Field, record::What as Is,
 };
 
 use crate::meta_support::*;
@@ -122,7 +122,8 @@ fn settings_of_a_tenant_change_but_not_its_place() {
     let keys = vec![key(2, "will", "first"), key(3, "will", "second")];
     let put = PutTenant { tenant: Some(asked.clone()), keys };
     assert_eq!(meta.run(What::SetTenant(put.clone())).status(), MetaStatus::MetaOk);
-    let expected = TenantRecord { shard: before.shard, created_ms: before.created_ms, ..asked };
+    let TenantRecord { shard, created_ms, life, .. } = before;
+    let expected = TenantRecord { shard, created_ms, life, ..asked };
     assert_eq!(meta.directory().tenants["will"], expected);
     assert_eq!(meta.directory().keys_of("will").count(), 2);
     let epoch = meta.directory().epoch;
@@ -148,8 +149,9 @@ fn keys_are_used_once_and_go() {
     let short = KeyRecord { hash: vec![1].into(), ..key(3, "will", "s") };
     assert_eq!(meta.refused(What::AddKey(short)).0, MetaStatus::MetaInvalid);
     assert_eq!(meta.run(What::AddKey(key(3, "will", "l"))).status(), MetaStatus::MetaOk);
-    let remove =
-        |name: &str| What::RemoveKey(RemoveKey { tenant: "will".into(), key_id: name.into() });
+    let remove = |name: &str| {
+        What::RemoveKey(RemoveKey { tenant: "will".into(), key_id: name.into(), forget: false })
+    };
     assert_eq!(meta.run(remove("k")).status(), MetaStatus::MetaOk);
     assert_eq!(meta.refused(remove("k")).0, MetaStatus::MetaNotFound);
     meta.reopen();
@@ -185,4 +187,93 @@ fn a_retry_gets_the_first_answer_even_after_a_restart() {
     }
     let nameless = MetaCommand { request_id: Vec::new().into(), ..first };
     assert_eq!(meta.send(nameless).status(), MetaStatus::MetaInvalid);
+}
+
+fn patch(id: &str, fields: &[Field], values: TenantRecord) -> What {
+    let fields = fields.iter().map(|&field| field.into()).collect();
+    What::PatchTenant(PatchTenant { id: id.into(), fields, values: Some(values) })
+}
+
+#[test]
+fn a_patch_changes_the_fields_it_names_and_no_others() {
+    let mut meta = Meta::bootstrapped();
+    meta.run(add("will", Vec::new()));
+    let first = meta.directory().tenants["will"].clone();
+    let values = TenantRecord {
+        quota_bytes: Some(5),
+        rate_per_s: Some(2.0),
+        admin_email: "w@example.org".into(),
+        shard: 99,
+        life: 99,
+        ..TenantRecord::default()
+    };
+    meta.run(patch("will", &[Field::QuotaBytes], values.clone()));
+    meta.run(patch("will", &[Field::RatePerS, Field::AdminEmail], values.clone()));
+    let expected = TenantRecord {
+        quota_bytes: Some(5),
+        rate_per_s: Some(2.0),
+        admin_email: "w@example.org".into(),
+        ..first.clone()
+    };
+    assert_eq!(meta.directory().tenants["will"], expected);
+    let epoch = meta.directory().epoch;
+    let same = meta.run(patch("will", &[Field::QuotaBytes], values.clone()));
+    assert_eq!((same.epoch, meta.directory().epoch), (epoch, epoch), "as wanted already");
+    meta.run(patch("will", &[Field::QuotaBytes, Field::RatePerS], TenantRecord::default()));
+    let cleared = TenantRecord { admin_email: "w@example.org".into(), ..first };
+    assert_eq!(meta.directory().tenants["will"], cleared);
+
+    let unknown = PatchTenant { id: "will".into(), fields: vec![99], values: None };
+    assert_eq!(meta.refused(What::PatchTenant(unknown)).0, MetaStatus::MetaInvalid);
+    assert_eq!(meta.refused(patch("nobody", &[], values)).0, MetaStatus::MetaNotFound);
+}
+
+#[test]
+fn a_revoked_key_never_comes_back_while_its_tenant_is_there() {
+    let mut meta = Meta::bootstrapped();
+    meta.run(add("will", vec![key(2, "will", "k"), key(3, "will", "l")]));
+    let remove = |name: &str, forget| {
+        What::RemoveKey(RemoveKey { tenant: "will".into(), key_id: name.into(), forget })
+    };
+    meta.run(remove("k", false));
+    meta.run(remove("l", true));
+    assert_eq!(meta.refused(remove("k", false)).0, MetaStatus::MetaNotFound);
+    assert_eq!(meta.refused(What::AddKey(key(2, "will", "m"))).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(What::AddKey(key(9, "will", "k"))).0, MetaStatus::MetaExists);
+    assert_eq!(meta.run(What::AddKey(key(3, "will", "l"))).status(), MetaStatus::MetaOk);
+    meta.reopen();
+    assert_eq!(meta.directory().keys_of("will").count(), 1);
+    assert_eq!(meta.directory().all_keys_of("will").count(), 2);
+}
+
+#[test]
+fn a_purged_tenant_is_closed_at_once_and_gone_when_its_shard_says_so() {
+    let mut meta = Meta::bootstrapped();
+    meta.run(add("will", vec![key(2, "will", "k"), key(3, "will", "l")]));
+    let remove = RemoveKey { tenant: "will".into(), key_id: "l".into(), forget: false };
+    meta.run(What::RemoveKey(remove));
+    let life = meta.directory().tenants["will"].life;
+    let purged = |life| What::TenantPurged(TenantPurged { id: "will".into(), life });
+    assert_eq!(meta.refused(purged(life)).0, MetaStatus::MetaInvalid, "it has not begun");
+    for _ in 0..2 {
+        assert_eq!(meta.run(What::PurgeTenant("will".into())).status(), MetaStatus::MetaOk);
+        let tenant = meta.directory().tenants["will"].clone();
+        assert!(tenant.purging && !tenant.enabled);
+        meta.reopen();
+    }
+    let enable = patch("will", &[Field::Enabled], tenant("will"));
+    assert_eq!(meta.refused(enable).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(What::AddKey(key(4, "will", "m"))).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(add("will", Vec::new())).0, MetaStatus::MetaExists);
+    assert_eq!(meta.refused(purged(life + 1)).0, MetaStatus::MetaInvalid);
+    assert_eq!(meta.run(purged(life)).status(), MetaStatus::MetaOk);
+    meta.reopen();
+    assert!(!meta.directory().tenants.contains_key("will"));
+    assert_eq!(meta.directory().all_keys_of("will").count(), 0);
+
+    // The id and both keys are free again, and the next tenant is told apart from the last.
+    meta.run(add("will", vec![key(2, "will", "k"), key(3, "will", "l")]));
+    assert!(meta.directory().tenants["will"].life > life);
+    assert_eq!(meta.refused(purged(life)).0, MetaStatus::MetaInvalid);
+    assert_eq!(meta.refused(What::PurgeTenant("nobody".into())).0, MetaStatus::MetaNotFound);
 }

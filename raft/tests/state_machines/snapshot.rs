@@ -60,7 +60,7 @@ fn source() -> Replica {
         replica.op(write(&format!("1.1.{n}/1.1.1/1.1.1"), &text));
     }
     let calls = vec![MethodCalls { method: CallMethod::Write.into(), count: 300 }];
-    let calls = vec![TenantCalls { tenant: TENANT.into(), calls }];
+    let calls = vec![TenantCalls { tenant: TENANT.into(), calls, life: 0 }];
     replica.run(5_000, Command { calls, ..Command::default() });
     replica
 }

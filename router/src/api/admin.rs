@@ -6,9 +6,7 @@ use hyper::body::Incoming;
 use ranch_proto::Shards;
 use serde::Serialize;
 
-use crate::api::describe::{
-    self, HttpMethod, Operation, Parameter, Reply, argument, json_body, operation, reply,
-};
+use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
 use crate::api::{Call, Methods, metrics, tenants};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
@@ -29,12 +27,18 @@ pub enum Endpoint<'a> {
     Tenants,
     /// Makes a tenant.
     AddTenant,
-    /// A tenant, to be switched off or changed.
+    /// A tenant, to be shown, changed, switched off or deleted.
     Tenant(&'a str),
     /// Switches a tenant on again.
     RestoreTenant(&'a str),
     /// What a tenant has stored.
     TenantStats(&'a str),
+    /// The keys of a tenant.
+    Keys(&'a str),
+    /// One key of a tenant, by its public name.
+    Key(&'a str, &'a str),
+    /// Everything a tenant has.
+    Archive(&'a str),
 }
 
 /// A tenant, as `ranch status` lists it.
@@ -64,7 +68,12 @@ impl<'a> Endpoint<'a> {
                 None => Some(Self::Tenant(tenant)),
                 Some((id, "restore")) => Some(Self::RestoreTenant(id)),
                 Some((id, "stats")) => Some(Self::TenantStats(id)),
-                Some(_) => None,
+                Some((id, "keys")) => Some(Self::Keys(id)),
+                Some((id, "archive")) => Some(Self::Archive(id)),
+                Some((id, rest)) => match rest.strip_prefix("keys/") {
+                    Some(key) if !key.is_empty() && !key.contains('/') => Some(Self::Key(id, key)),
+                    _ => None,
+                },
             },
         }
     }
@@ -72,9 +81,15 @@ impl<'a> Endpoint<'a> {
     /// The methods it takes.
     pub fn methods(self) -> Methods {
         match self {
-            Self::Cluster | Self::Metrics | Self::Tenants | Self::TenantStats(_) => Methods::READ,
+            Self::Cluster
+            | Self::Metrics
+            | Self::Tenants
+            | Self::TenantStats(_)
+            | Self::Archive(_) => Methods::READ,
+            Self::Keys(_) => Methods::READ_AND_POST,
+            Self::Key(..) => Methods::DELETE,
             Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
-            Self::Tenant(_) => Methods::CHANGE,
+            Self::Tenant(_) => Methods::ONE,
         }
     }
 }
@@ -88,22 +103,27 @@ pub async fn answer<S: Shards>(
     match *endpoint {
         Endpoint::Cluster => Ok(cluster(call).await),
         Endpoint::Metrics => Ok(metrics::answer(call).await),
-        Endpoint::Tenants => Ok(tenants::list(call)),
+        Endpoint::Tenants => Ok(tenants::show::list(call)),
         Endpoint::AddTenant => {
             let body = read(call, body).await?;
-            tenants::add(call, &body).await
+            tenants::add::add(call, &body).await
         }
-        Endpoint::Tenant(_) if call.method == Method::PATCH => Err(ApiError::NotBuilt {
-            endpoint: "PATCH admin/tenants/:id",
-            meaning: "changes quota, limits and profile of a tenant",
-        }),
-        Endpoint::Tenant(_) if call.query.flag("purge")? => Err(ApiError::NotBuilt {
-            endpoint: "DELETE admin/tenants/:id?purge=true",
-            meaning: "deletes a tenant and its data for good; without purge it is disabled",
-        }),
-        Endpoint::Tenant(id) => tenants::set_enabled(call, id, false).await,
-        Endpoint::RestoreTenant(id) => tenants::set_enabled(call, id, true).await,
-        Endpoint::TenantStats(id) => tenants::stats(call, id).await,
+        Endpoint::Tenant(id) if call.method == Method::PATCH => {
+            let body = read(call, body).await?;
+            tenants::change::patch(call, id, &body).await
+        }
+        Endpoint::Tenant(id) if call.method != Method::DELETE => tenants::show::one(call, id),
+        Endpoint::Tenant(id) if call.query.flag("purge")? => tenants::purge::purge(call, id).await,
+        Endpoint::Tenant(id) => tenants::change::set_enabled(call, id, false).await,
+        Endpoint::RestoreTenant(id) => tenants::change::set_enabled(call, id, true).await,
+        Endpoint::TenantStats(id) => tenants::show::stats(call, id).await,
+        Endpoint::Keys(id) if call.method == Method::POST => {
+            let body = read(call, body).await?;
+            tenants::keys::add(call, id, &body).await
+        }
+        Endpoint::Keys(id) => tenants::keys::list(call, id),
+        Endpoint::Key(id, key) => tenants::keys::revoke(call, id, key).await,
+        Endpoint::Archive(id) => tenants::archive::archive(call, id).await,
     }
 }
 
@@ -124,35 +144,9 @@ async fn cluster<S: Shards>(call: &Call<'_, S>) -> Answer {
 }
 
 const OBJECT: &str = r#"{"type":"object"}"#;
-const NEW: &str = r#"{
-    "type": "object",
-    "required": ["tenant_id"],
-    "additionalProperties": false,
-    "properties": {
-        "tenant_id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
-        "quota_mb": {"type": ["number", "null"], "exclusiveMinimum": 0},
-        "admin_email": {"type": ["string", "null"]},
-        "key": {"type": ["string", "null"], "minLength": 16},
-        "rate_per_s": {"type": ["number", "null"], "exclusiveMinimum": 0},
-        "calls_per_day": {"type": ["integer", "null"], "minimum": 1},
-        "profile": {"type": ["string", "null"], "enum": ["sq", "memory", null]}
-    }
-}"#;
-const CHANGES: &str = r#"{
-    "type": "object",
-    "additionalProperties": false,
-    "properties": {
-        "quota_mb": {"type": ["number", "null"]},
-        "rate_per_s": {"type": ["number", "null"]},
-        "calls_per_day": {"type": ["integer", "null"]},
-        "profile": {"type": "string", "enum": ["sq", "memory"]},
-        "enabled": {"type": "boolean"}
-    }
-}"#;
-const ID: Parameter = argument("id", describe::STRING, "The tenant.");
 const TOLD: &[Reply] = &[reply(200, &[("application/json", OBJECT)], "As it is now.")];
 
-/// The administrators' endpoints, described.
+/// The endpoints of the ranch as a whole, described.
 pub static OPERATIONS: &[Operation] = &[
     operation(
         HttpMethod::Get,
@@ -162,18 +156,4 @@ pub static OPERATIONS: &[Operation] = &[
         &[reply(200, &[("text/plain", describe::STRING)], "Prometheus text.")],
     ),
     operation(HttpMethod::Get, "admin/cluster", "Nodes, shards, leaders, lag", &[], TOLD),
-    operation(HttpMethod::Get, "admin/tenants", "All tenants", &[], TOLD),
-    operation(
-        HttpMethod::Post,
-        "admin/tenants/add",
-        "Makes a tenant and its first key",
-        &[],
-        &[reply(201, &[("application/json", OBJECT)], "The tenant and its key, shown this once.")],
-    )
-    .with_body(json_body(NEW)),
-    operation(HttpMethod::Patch, "admin/tenants/{id}", "Changes a tenant", &[ID], TOLD)
-        .with_body(json_body(CHANGES)),
-    operation(HttpMethod::Delete, "admin/tenants/{id}", "Disables a tenant", &[ID], TOLD),
-    operation(HttpMethod::Post, "admin/tenants/{id}/restore", "Enables a tenant", &[ID], TOLD),
-    operation(HttpMethod::Get, "admin/tenants/{id}/stats", "What a tenant has stored", &[ID], TOLD),
 ];

@@ -42,6 +42,10 @@ pub async fn answer<S: Shards>(call: &Call<'_, S>) -> Answer {
     for family in call.app.metrics.families() {
         page.add(family);
     }
+    let help = "Times the tenants file could not be brought into force.";
+    let mut errors = MetricFamily::counter("ranch_tenants_file_errors_total", help);
+    errors.push(&[], call.app.tenants_file.as_ref().map_or(0.0, |file| file.errors() as f64));
+    page.add(errors);
     answer::of(CONTENT_TYPE, bytes::Bytes::from(page.render()))
 }
 

@@ -16,7 +16,7 @@ use utoipa::openapi::{
 };
 
 use crate::api::describe::{HttpMethod, Operation, Parameter, Place, Reply, operation, reply};
-use crate::api::{BASE, admin, health, rest, sq, whole};
+use crate::api::{BASE, admin, health, reload, rest, sq, tenants, whole};
 use crate::http::answer::{self, Answer, JSON};
 
 /// An error, in the form RFC 9457 gives it.
@@ -51,7 +51,8 @@ pub fn answer() -> Answer {
 /// All operations there are.
 fn operations() -> impl Iterator<Item = &'static Operation> {
     let tables = [health::OPERATIONS, sq::OPERATIONS, whole::OPERATIONS, rest::OPERATIONS];
-    tables.into_iter().chain([admin::OPERATIONS, OPERATIONS]).flatten()
+    let admin = [admin::OPERATIONS, tenants::operations::OPERATIONS, reload::OPERATIONS];
+    tables.into_iter().chain(admin).chain([OPERATIONS]).flatten()
 }
 
 /// The description of itself.

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::HeaderValue;
 use ranch_proto::schema::{
-    GetScroll, ReadReply, ReadRequest, ScanScrolls, Scroll, read_reply, read_request,
+    GetScroll, ReadReply, ReadRequest, ScanScrolls, Scroll, TenantRecord, read_reply, read_request,
 };
-use ranch_proto::{Coordinate, GroupId, Shards};
+use ranch_proto::{Coordinate, Shards};
 
 use crate::api::{Call, scrolls};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::forward::ForwardError;
+use crate::forward::{ForwardError, Home};
 use crate::http::answer::{self, Answer, Pieces};
 
 /// Where a request reads: a tenant's shard, and how fresh. Outlives the request's head, so that
@@ -26,7 +26,7 @@ use crate::http::answer::{self, Answer, Pieces};
 pub struct Source<S> {
     app: Arc<App<S>>,
     tenant: String,
-    shard: GroupId,
+    shard: Home,
     stale: bool,
 }
 
@@ -106,6 +106,17 @@ impl<S: Shards> Pages<S> {
         limit: Option<u64>,
     ) -> Result<Self, ApiError> {
         Ok(Source::new(call, caller)?.pages(scan, limit))
+    }
+
+    /// A walk for an administrator over all that `scan` describes of a tenant.
+    pub fn of_tenant(app: &Arc<App<S>>, tenant: &TenantRecord, scan: ScanScrolls) -> Self {
+        let source = Source {
+            app: Arc::clone(app),
+            tenant: tenant.id.clone(),
+            shard: Home::from(tenant),
+            stale: false,
+        };
+        source.pages(scan, None)
     }
 
     /// The next page; an empty one that is the last when the walk has ended.

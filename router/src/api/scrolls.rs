@@ -168,6 +168,7 @@ fn check(result: &OpResult) -> Result<(), ApiError> {
         OpStatus::OpQuotaExceeded => Err(ApiError::QuotaExceeded),
         OpStatus::OpTooLarge => Err(ApiError::ScrollFull),
         OpStatus::OpKeyReused => Err(ApiError::KeyReused),
+        OpStatus::OpTenantGone => Err(ApiError::Unauthorized),
         status @ (OpStatus::OpUnspecified | OpStatus::OpAborted | OpStatus::OpInvalid) => {
             tracing::error!(?status, "a shard refused an op the router had checked");
             Err(ApiError::Garbled)

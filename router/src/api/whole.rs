@@ -5,7 +5,7 @@
 mod delta;
 mod listing;
 mod query;
-mod text;
+pub(crate) mod text;
 
 use futures_util::stream;
 use hyper::body::Incoming;

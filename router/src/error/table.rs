@@ -54,6 +54,9 @@ impl ApiError {
             }
             Self::TenantTaken { .. } => (S::CONFLICT, "tenant-taken", Some("tenant_id")),
             Self::KeyTaken => (S::CONFLICT, "key-taken", Some("key")),
+            Self::NoKey => (S::NOT_FOUND, "no-key", Some("key_id")),
+            Self::NoTenantsFile => (S::CONFLICT, "no-tenants-file", None),
+            Self::TenantsFile { .. } => (S::UNPROCESSABLE_ENTITY, "tenants-file", None),
             Self::Exists { .. } => (S::CONFLICT, "exists", None),
             Self::Refused { .. } => (S::BAD_REQUEST, "refused", None),
             Self::QuotaExceeded => (S::INSUFFICIENT_STORAGE, "quota-exceeded", None),

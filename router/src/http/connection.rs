@@ -18,7 +18,7 @@ use ranch_proto::Shards;
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::dispatch;
+use crate::dispatch::{self, Peer};
 use crate::error::ApiError;
 use crate::http::answer::Answer;
 use crate::http::cors::Cors;
@@ -87,6 +87,8 @@ impl Protocol {
         let number = app.next_connection();
         let metrics = Arc::clone(&app.metrics);
         let _open = metrics.connection(turned_away);
+        let is_local = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+        let peer = Peer { connection: number, is_local };
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = requests.begin(request.version() == Version::HTTP_2);
@@ -98,7 +100,7 @@ impl Protocol {
                 let mut answer = if turned_away {
                     turn_away(&app, &request)
                 } else {
-                    dispatch::answer(&app, number, request).await
+                    dispatch::answer(&app, peer, request).await
                 };
                 // Refusals may come before all of a body has.
                 if let Some(activity) = activity.filter(|_| !answer.status().is_success()) {

@@ -15,6 +15,12 @@ pub fn rfc3339(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// A moment as RFC 3339 writes it, with any offset; `None` for other texts and before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let moment = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    u64::try_from(moment.timestamp_millis()).ok()
+}
+
 /// `Sun, 01 Mar 2026 12:00:00 GMT`.
 pub fn http(ms: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

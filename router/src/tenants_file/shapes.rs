@@ -6,15 +6,19 @@
 //! {"tenants": {KEY: {"name", "data_dir"}}}                                       SQ 0.6
 //! [{"token", "port"?, "data_dir"}]   also as the list of the first shape         SQ's router
 //! ```
+//!
+//! Wherever a key stands, its hash may stand as `blake3:` and 64 hex digits; in the first shape it
+//! is mostly called `api_key_hash`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use ranch_proto::api_key::Secret;
+use ranch_proto::api_key::{KeyHash, Secret};
+use ranch_proto::hex;
 use ranch_proto::ids::is_tenant_id;
 use serde_json::{Map, Value};
 
-use super::{FileContents, FileTenant, Quota};
+use super::{FileContents, FileKey, FileTenant, HASH_PREFIX, Quota};
 use crate::api::tenants::MB;
 
 /// What is wrong with a file, and where.
@@ -61,6 +65,8 @@ pub enum Fault {
     },
     /// The key was given before, to another tenant.
     KeyTwice,
+    /// What should be the hash of a key is none.
+    Hash,
 }
 
 impl fmt::Display for Fault {
@@ -81,6 +87,10 @@ impl fmt::Display for Fault {
                  letter or digit"
             ),
             Self::Twice { id } => write!(f, "the id {id:?} is given twice; remove one"),
+            Self::Hash => write!(
+                f,
+                "the hash of a key is {HASH_PREFIX} and 64 hex digits; give a key as api_key"
+            ),
             Self::KeyTwice => f.write_str("another tenant has the same key; give it its own"),
         }
     }
@@ -113,6 +123,7 @@ struct Reader {
     contents: FileContents,
     /// Which tenant has a key, to find keys given to two.
     owners: HashMap<String, String>,
+    ids: HashSet<String>,
 }
 
 impl Reader {
@@ -120,12 +131,11 @@ impl Reader {
         for (name, value) in object {
             match name.as_str() {
                 "tenants" => {}
-                "reload_on_change" if value.is_boolean() => {}
-                "reload_on_change" => {
-                    return Err(error(name, Fault::Type { expected: "true or false" }));
-                }
+                "reload_on_change" => self.contents.by_hand = !boolean(value, name)?,
+                "confirm_removals" => self.contents.confirmed = boolean(value, name)?,
                 "admin_key" => {
-                    self.contents.admin_key = text(object, "", "admin_key")?.map(Secret::new);
+                    let key = text(object, "", "admin_key")?;
+                    self.contents.admin_key = key.map(|key| file_key(key, name)).transpose()?;
                 }
                 _ => self.contents.warnings.push(format!("{name:?} is not known and ignored")),
             }
@@ -144,7 +154,7 @@ impl Reader {
                 return Err(error(at, Fault::Type { expected: "an object" }));
             };
             let tenant = self.element(element, &at)?;
-            if self.contents.tenants.iter().any(|known| known.id == tenant.id) {
+            if !self.ids.insert(tenant.id.clone()) {
                 return Err(error(at, Fault::Twice { id: tenant.id }));
             }
             self.own(&tenant.keys, &tenant.id, &at)?;
@@ -154,16 +164,24 @@ impl Reader {
     }
 
     fn element(&mut self, element: &Map<String, Value>, at: &str) -> Result<FileTenant, FileError> {
-        const KNOWN: [&str; 7] =
-            ["id", "api_key", "token", "port", "data_dir", "quota_mb", "enabled"];
+        const KNOWN: [&str; 8] =
+            ["id", "api_key", "api_key_hash", "token", "port", "data_dir", "quota_mb", "enabled"];
         for name in element.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
             self.contents.warnings.push(format!("{at}.{name} is not known and ignored"));
         }
-        let key = match text(element, at, "api_key")? {
-            Some(key) => key,
-            None => text(element, at, "token")?
-                .ok_or_else(|| error(at, Fault::Missing { field: "api_key" }))?,
-        };
+        let mut keys = Vec::new();
+        for name in KEYS {
+            let Some(key) = text(element, at, name)? else { continue };
+            let key = file_key(key, &format!("{at}.{name}"))?;
+            if name == "api_key_hash" && matches!(key, FileKey::Plain(_)) {
+                return Err(error(format!("{at}.{name}"), Fault::Hash));
+            }
+            keys.push(key);
+        }
+        // An entry written for a tenant without any key has null there.
+        if keys.is_empty() && !KEYS.iter().any(|name| element.contains_key(*name)) {
+            return Err(error(at, Fault::Missing { field: "api_key" }));
+        }
         let id = match text(element, at, "id")? {
             Some(id) => id,
             None => text(element, at, "data_dir")?
@@ -173,26 +191,15 @@ impl Reader {
         if !is_tenant_id(id) {
             return Err(error(at, Fault::Id { given: id.to_owned() }));
         }
-        let enabled = match element.get("enabled") {
-            None | Some(Value::Null) => None,
-            Some(Value::Bool(enabled)) => Some(*enabled),
-            Some(_) => {
-                let fault = Fault::Type { expected: "true or false" };
-                return Err(error(format!("{at}.enabled"), fault));
-            }
-        };
-        Ok(FileTenant {
-            id: id.to_owned(),
-            keys: vec![Secret::new(key)],
-            quota: quota(element, at)?,
-            enabled,
-            data_dir: text(element, at, "data_dir")?.map(str::to_owned),
-        })
+        let (quota, enabled) = (quota(element, at)?, enabled(element, at)?);
+        let data_dir = text(element, at, "data_dir")?.map(str::to_owned);
+        Ok(FileTenant { id: id.to_owned(), keys, quota, enabled, data_dir })
     }
 
     /// SQ 0.6: keys are the names of the object's fields, so elements are named by their `name`.
     /// Several keys may name one tenant.
     fn by_key(&mut self, by_key: &Map<String, Value>) -> Result<(), FileError> {
+        let mut tenants = BTreeMap::<String, FileTenant>::new();
         for (key, element) in by_key {
             let Value::Object(element) = element else {
                 return Err(error("tenants", Fault::Type { expected: "objects under keys" }));
@@ -201,36 +208,63 @@ impl Reader {
             let at = format!("the tenant named {:?}", name.unwrap_or("nothing"));
             let data_dir = text(element, &at, "data_dir")?;
             let directory = data_dir.and_then(last_component);
-            let id = [name, directory].into_iter().flatten().find(|id| is_tenant_id(id));
+            let id = sq_id(name, directory);
             let id = id.ok_or_else(|| match name.or(directory) {
                 Some(given) => error(&at, Fault::Id { given: given.to_owned() }),
                 None => error("a tenant", Fault::Missing { field: "name" }),
             })?;
-            let keys = vec![Secret::new(key)];
+            let keys = vec![file_key(key, &at)?];
             self.own(&keys, id, &at)?;
-            match self.contents.tenants.iter_mut().find(|known| known.id == id) {
-                Some(known) => known.keys.extend(keys),
-                None => self.contents.tenants.push(FileTenant {
-                    id: id.to_owned(),
-                    keys,
-                    quota: None,
-                    enabled: None,
-                    data_dir: data_dir.map(str::to_owned),
-                }),
+            let (quota, enabled) = (quota(element, &at)?, enabled(element, &at)?);
+            if let Some(known) = tenants.get_mut(id) {
+                known.keys.extend(keys);
+                known.quota = known.quota.or(quota);
+                known.enabled = known.enabled.or(enabled);
+                continue;
             }
+            let (id, data_dir) = (id.to_owned(), data_dir.map(str::to_owned));
+            tenants.insert(id.clone(), FileTenant { id, keys, quota, enabled, data_dir });
         }
-        self.contents.tenants.sort_by(|a, b| a.id.cmp(&b.id));
+        self.contents.tenants = tenants.into_values().collect();
         Ok(())
     }
 
-    fn own(&mut self, keys: &[Secret], id: &str, at: &str) -> Result<(), FileError> {
+    fn own(&mut self, keys: &[FileKey], id: &str, at: &str) -> Result<(), FileError> {
         for key in keys {
-            let before = self.owners.insert(key.expose().to_owned(), id.to_owned());
+            let before = self.owners.insert(key.as_written(), id.to_owned());
             if before.is_some_and(|owner| owner != id) {
                 return Err(error(at, Fault::KeyTwice));
             }
         }
         Ok(())
+    }
+}
+
+/// The fields of an element that may hold its key, the first of them first.
+pub(super) const KEYS: [&str; 3] = ["api_key", "api_key_hash", "token"];
+
+/// The id of an element of SQ's shape: its name, or else the last part of its directory.
+pub(super) fn sq_id<'a>(name: Option<&'a str>, directory: Option<&'a str>) -> Option<&'a str> {
+    [name, directory].into_iter().flatten().find(|id| is_tenant_id(id))
+}
+
+/// A key or its hash.
+pub(super) fn file_key(text: &str, at: &str) -> Result<FileKey, FileError> {
+    let Some(digits) = text.strip_prefix(HASH_PREFIX) else {
+        return Ok(FileKey::Plain(Secret::new(text)));
+    };
+    let hash = hex::decode(digits).and_then(|bytes| KeyHash::from_slice(&bytes));
+    hash.map(FileKey::Hash).ok_or_else(|| error(at, Fault::Hash))
+}
+
+fn boolean(value: &Value, at: &str) -> Result<bool, FileError> {
+    value.as_bool().ok_or_else(|| error(at, Fault::Type { expected: "true or false" }))
+}
+
+fn enabled(element: &Map<String, Value>, at: &str) -> Result<Option<bool>, FileError> {
+    match element.get("enabled") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => boolean(value, &format!("{at}.enabled")).map(Some),
     }
 }
 
@@ -266,7 +300,7 @@ fn quota(element: &Map<String, Value>, at: &str) -> Result<Option<Quota>, FileEr
     }
 }
 
-fn last_component(path: &str) -> Option<&str> {
+pub(super) fn last_component(path: &str) -> Option<&str> {
     path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().filter(|name| !name.is_empty())
 }
 

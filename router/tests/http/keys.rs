@@ -110,12 +110,6 @@ async fn what_is_not_built_says_so() {
         (WILL, Method::GET, "search"),
         (WILL, Method::GET, "watch"),
         (WILL, Method::GET, "history/1.1.1/1.1.1/1.1.1"),
-        (ADMIN, Method::POST, "reload"),
-        (ADMIN, Method::POST, "admin/tenants/will/keys"),
-        (ADMIN, Method::DELETE, "admin/tenants/will/keys/k-1"),
-        (ADMIN, Method::GET, "admin/tenants/will/archive"),
-        (ADMIN, Method::PATCH, "admin/tenants/will"),
-        (ADMIN, Method::DELETE, "admin/tenants/will?purge=true"),
         (ADMIN, Method::POST, "admin/cluster/nodes/1/drain"),
         (ADMIN, Method::POST, "admin/cluster/shards/1/transfer"),
     ] {

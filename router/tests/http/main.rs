@@ -17,5 +17,6 @@ mod metrics;
 mod refusals;
 mod rest;
 mod sq;
+mod tenants;
 mod tenants_file;
 mod whole;

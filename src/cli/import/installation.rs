@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ranch_proto::api_key::Secret;
-use ranch_router::tenants_file::{self, FileTenant, Quota};
+use ranch_router::tenants_file::{self, FileKey, FileTenant, Quota};
 
 use super::super::error::CliError;
 use super::source::{self, Source};
@@ -91,8 +91,10 @@ impl Installation {
 
     fn tenant(&mut self, base: &Path, tenant: FileTenant) -> Result<(), CliError> {
         let given = tenant.data_dir.as_deref().unwrap_or(&tenant.id);
+        // A hash is of a key of another ranch: it opens nothing here.
+        let keys = tenant.keys.into_iter().filter_map(FileKey::into_plain);
         let mut household = Household {
-            keys: tenant.keys,
+            keys: keys.collect(),
             quota_bytes: match tenant.quota {
                 Some(Quota::Bytes(bytes)) => Some(bytes),
                 Some(Quota::Unlimited) | None => None,

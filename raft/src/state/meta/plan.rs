@@ -1,6 +1,7 @@
 //! What a command means for the directory: records to put or remove, or why not. Pure functions
 //! of the directory, the command and its stamp.
 
+mod keys;
 mod nodes;
 mod tenants;
 
@@ -58,8 +59,11 @@ pub(super) fn plan(
         Wanted::Join(join) => nodes::join(directory, join),
         Wanted::AddTenant(put) => tenants::add(directory, put, stamp_ms),
         Wanted::SetTenant(put) => tenants::set(directory, put, stamp_ms),
-        Wanted::AddKey(key) => tenants::add_key(directory, key, stamp_ms),
-        Wanted::RemoveKey(remove) => tenants::remove_key(directory, &remove),
+        Wanted::AddKey(key) => keys::add_key(directory, key, stamp_ms),
+        Wanted::RemoveKey(remove) => keys::remove_key(directory, &remove),
+        Wanted::PatchTenant(patch) => tenants::patch(directory, &patch),
+        Wanted::PurgeTenant(id) => tenants::purge(directory, &id),
+        Wanted::TenantPurged(purged) => tenants::purged(directory, &purged),
         Wanted::ShardInitialized(shard) => shard_initialized(directory, GroupId(shard)),
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ranch_proto::calls::day_of;
-use ranch_proto::ids::{GroupId, is_tenant_id};
+use ranch_proto::ids::GroupId;
 use ranch_proto::keys;
 use ranch_proto::schema::{CallMethod, MethodCalls, TenantCalls, Usage};
 
@@ -112,25 +112,24 @@ impl Calls {
         Self { store, group, changed: HashMap::new() }
     }
 
-    /// Adds what a leader noted; tenants without a valid id are passed over.
-    pub(super) fn note(
-        &mut self,
-        tenants: &[TenantCalls],
-        stamp_ms: u64,
-    ) -> Result<(), StateError> {
-        for noted in tenants.iter().filter(|noted| is_tenant_id(&noted.tenant)) {
-            let key = keys::calls(self.group, &noted.tenant);
-            let mut row = match self.changed.remove(&key) {
-                Some(row) => row,
-                None => match self.store.get(&key)? {
-                    Some(row) => CallsRow::decode(&row)?,
-                    None => CallsRow::default(),
-                },
-            };
-            row.add(&noted.calls, stamp_ms);
-            self.changed.insert(key, row);
-        }
+    /// Adds what a leader noted of a tenant.
+    pub(super) fn note(&mut self, noted: &TenantCalls, stamp_ms: u64) -> Result<(), StateError> {
+        let key = keys::calls(self.group, &noted.tenant);
+        let mut row = match self.changed.remove(&key) {
+            Some(row) => row,
+            None => match self.store.get(&key)? {
+                Some(row) => CallsRow::decode(&row)?,
+                None => CallsRow::default(),
+            },
+        };
+        row.add(&noted.calls, stamp_ms);
+        self.changed.insert(key, row);
         Ok(())
+    }
+
+    /// Takes note that a tenant's row is removed by the batch under way.
+    pub(super) fn purge(&mut self, tenant: &str) {
+        self.changed.remove(&keys::calls(self.group, tenant));
     }
 
     /// Adds everything that changed to the batch.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! usage = 0x01 storage_bytes u64 scrolls u64 phexts u64 revision u64 last_write_ms u64
+//!       | 0x02 … the same, then life u64; where life is 0 it is left out
 //! phext = 0x01 scrolls u64 storage_bytes u64
 //! ```
 //! Numbers are big-endian; the first byte is the version.
@@ -11,6 +12,7 @@ use ranch_proto::schema::Usage;
 use crate::state::error::StateError;
 
 const VERSION: u8 = 1;
+const VERSION_WITH_LIFE: u8 = 2;
 
 /// A tenant's totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub(crate) struct UsageRow {
     /// The last revision given out. Outlives all scrolls, so that none is given out twice.
     pub(crate) revision: u64,
     pub(crate) last_write_ms: u64,
+    /// Which of the tenants that have had this id these are the totals of; commands meant for an
+    /// earlier one are refused. What remains of a purged tenant is a row with nothing but this.
+    pub(crate) life: u64,
 }
 
 /// A phext's totals; it has a row while it has scrolls.
@@ -35,12 +40,25 @@ impl UsageRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let numbers =
             [self.storage_bytes, self.scrolls, self.phexts, self.revision, self.last_write_ms];
-        encode(numbers)
+        let mut row = encode(numbers);
+        if self.life > 0 {
+            row[0] = VERSION_WITH_LIFE;
+            row.extend_from_slice(&self.life.to_be_bytes());
+        }
+        row
     }
 
     pub(crate) fn decode(row: &[u8]) -> Result<Self, StateError> {
-        let [storage_bytes, scrolls, phexts, revision, last_write_ms] = decode(row, "usage")?;
-        Ok(Self { storage_bytes, scrolls, phexts, revision, last_write_ms })
+        const WHAT: &str = "usage";
+        let (numbers, life) = match row {
+            [VERSION_WITH_LIFE, numbers @ ..] => {
+                let [numbers @ .., life] = decode_numbers::<6>(numbers, WHAT)?;
+                (numbers, life)
+            }
+            _ => (decode(row, WHAT)?, 0),
+        };
+        let [storage_bytes, scrolls, phexts, revision, last_write_ms] = numbers;
+        Ok(Self { storage_bytes, scrolls, phexts, revision, last_write_ms, life })
     }
 }
 
@@ -76,8 +94,17 @@ fn encode<const N: usize>(numbers: [u64; N]) -> Vec<u8> {
 }
 
 fn decode<const N: usize>(row: &[u8], what: &'static str) -> Result<[u64; N], StateError> {
+    let Some((&VERSION, numbers)) = row.split_first() else {
+        return Err(StateError::Row { what });
+    };
+    decode_numbers(numbers, what)
+}
+
+fn decode_numbers<const N: usize>(
+    numbers: &[u8],
+    what: &'static str,
+) -> Result<[u64; N], StateError> {
     let malformed = || StateError::Row { what };
-    let Some((&VERSION, numbers)) = row.split_first() else { return Err(malformed()) };
     let (numbers, rest) = numbers.as_chunks::<8>();
     if !rest.is_empty() {
         return Err(malformed());
@@ -98,6 +125,7 @@ mod tests {
             phexts: 4,
             revision: 5,
             last_write_ms: 0x0600,
+            life: 0,
         };
         let bytes = [
             &[1_u8][..],
@@ -110,6 +138,11 @@ mod tests {
         .concat();
         assert_eq!(usage.encode(), bytes);
         assert_eq!(UsageRow::decode(&bytes).unwrap(), usage);
+        let usage = UsageRow { life: 0x0700, ..usage };
+        let bytes = [&[2], &bytes[1..], &[0, 0, 0, 0, 0, 0, 7, 0]].concat();
+        assert_eq!(usage.encode(), bytes);
+        assert_eq!(UsageRow::decode(&bytes).unwrap(), usage);
+        assert!(UsageRow::decode(&bytes[..41]).is_err());
         let phext = PhextRow { scrolls: 1, storage_bytes: 66 };
         let bytes = [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 66];
         assert_eq!(phext.encode(), bytes);

@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ranch_proto::ids::GroupId;
-use ranch_proto::keys;
+use ranch_proto::keys::{self, Bounds};
 
 use crate::state::batch::ApplyBatch;
 use crate::state::error::StateError;
+use crate::state::shard::codec::UsageRow;
 use crate::state::shard::outcome::Outcome;
 use crate::state::store::StateStore;
 
@@ -77,7 +78,7 @@ impl Idempotent {
 
     pub(super) fn remember(
         &mut self,
-        tenant: &str,
+        (tenant, life): (&str, u64),
         key: [u8; 16],
         (content, outcome): ([u8; 16], Outcome),
         age_ms: u64,
@@ -88,7 +89,7 @@ impl Idempotent {
         let row_key = keys::idempotent(self.group, tenant, &key);
         let expiry_key = keys::idempotent_expiry(self.group, expires_ms, tenant, &key);
         batch.put(&row_key, encode(&row));
-        batch.put(&expiry_key, []);
+        batch.put(&expiry_key, encode_life(life));
         if expiry_key < self.swept_to {
             self.swept_to = expiry_key;
         }
@@ -108,6 +109,12 @@ impl Idempotent {
         batch.delete(keys::idempotent(self.group, tenant, key));
     }
 
+    /// Takes note that the rows of `bounds` are removed by the batch under way. Their expiry stays
+    /// and is swept in its time.
+    pub(super) fn purge(&mut self, (low, high): &Bounds) {
+        self.pending.retain(|key, _| !(low..high).contains(&key));
+    }
+
     /// Removes what has expired. Only to be called before anything else of a batch.
     pub(super) fn sweep(&mut self, age_ms: u64, batch: &mut ApplyBatch) -> Result<(), StateError> {
         let (low, high) = keys::idempotent_expiry_bounds(self.group, age_ms);
@@ -118,14 +125,18 @@ impl Idempotent {
         }
         let mut swept = 0;
         let mut swept_to = high.clone();
-        self.store.for_each((low, high), |expiry_key, _| {
+        let mut lives = Lives { store: &self.store, group: self.group, known: HashMap::new() };
+        self.store.for_each((low, high), |expiry_key, life| {
             if swept == SWEEP_MAX {
                 swept_to = expiry_key.to_vec();
                 return Ok(false);
             }
             let (_, tenant, key) = keys::read_expiry(expiry_key)
                 .map_err(|source| StateError::Key { what: "expiry", source })?;
-            batch.delete(keys::idempotent(self.group, tenant, &key));
+            // Of a purged tenant the row is gone, and its successor may have one by that name.
+            if lives.is_current(tenant, decode_life(life)?)? {
+                batch.delete(keys::idempotent(self.group, tenant, &key));
+            }
             batch.delete(expiry_key);
             swept += 1;
             Ok(true)
@@ -138,6 +149,39 @@ impl Idempotent {
     pub(super) fn finish(&mut self) {
         self.pending.clear();
     }
+}
+
+/// The lives of the tenants met in a sweep.
+struct Lives<'a> {
+    store: &'a StateStore,
+    group: GroupId,
+    known: HashMap<String, u64>,
+}
+
+impl Lives<'_> {
+    /// Whether rows of this life of a tenant are still there.
+    fn is_current(&mut self, tenant: &str, life: u64) -> Result<bool, StateError> {
+        if let Some(&now) = self.known.get(tenant) {
+            return Ok(life >= now);
+        }
+        let row = self.store.get(&keys::usage(self.group, tenant))?;
+        let now = row.map_or(Ok(0), |row| UsageRow::decode(&row).map(|usage| usage.life))?;
+        self.known.insert(tenant.to_owned(), now);
+        Ok(life >= now)
+    }
+}
+
+/// What an expiry row holds: nothing for life 0, as in its first version.
+fn encode_life(life: u64) -> Vec<u8> {
+    if life == 0 { Vec::new() } else { life.to_be_bytes().to_vec() }
+}
+
+fn decode_life(row: &[u8]) -> Result<u64, StateError> {
+    if row.is_empty() {
+        return Ok(0);
+    }
+    let life = row.try_into().map_err(|_| StateError::Row { what: "expiry" })?;
+    Ok(u64::from_be_bytes(life))
 }
 
 fn encode(row: &IdempotentRow) -> Vec<u8> {

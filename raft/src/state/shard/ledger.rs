@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     tenants: Table<UsageRow>,
     phexts: Table<PhextRow>,
     key: Vec<u8>,
+    /// Tenants purged by the batch under way, whose rows the database still has.
+    purged: Vec<String>,
 }
 
 /// What a batch did to the shard's totals.
@@ -78,7 +80,49 @@ impl Ledger {
             tenants: Table::default(),
             phexts: Table::default(),
             key: Vec::with_capacity(128),
+            purged: Vec::new(),
         }
+    }
+
+    /// The shard.
+    pub(super) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Whether a tenant of this life may still be here: nothing of it or of a later one was purged.
+    pub(super) fn is_current(&mut self, tenant: &str, life: u64) -> Result<bool, StateError> {
+        // In the entry that purged it, not even its successor: the old rows are still to be seen.
+        if self.purged.iter().any(|purged| purged == tenant) {
+            return Ok(false);
+        }
+        keys::usage_into(&mut self.key, self.group, tenant);
+        let place = self.tenants.find(&self.store, &self.key)?;
+        Ok(life >= self.tenants.get(place).life)
+    }
+
+    /// Removes all rows of a tenant, and leaves word that its life is over. Says whether there is
+    /// anything to remove. The batch ends with the entry at hand, so that the next one finds the
+    /// rows gone.
+    pub(super) fn purge(
+        &mut self,
+        tenant: &str,
+        life: u64,
+        batch: &mut ApplyBatch,
+    ) -> Result<bool, StateError> {
+        keys::usage_into(&mut self.key, self.group, tenant);
+        let place = self.tenants.find(&self.store, &self.key)?;
+        if self.tenants.get(place).life > life {
+            return Ok(false);
+        }
+        for bounds in keys::tenant_rows(self.group, tenant) {
+            self.scrolls.forget(&bounds);
+            self.phexts.forget(&bounds);
+            batch.delete_range(bounds);
+        }
+        self.tenants.set(place, UsageRow { life: life.saturating_add(1), ..UsageRow::default() });
+        self.purged.push(tenant.to_owned());
+        batch.close();
+        Ok(true)
     }
 
     /// Runs a command of a valid tenant: one result an op.
@@ -198,6 +242,7 @@ impl Ledger {
             run.over.get_or_insert(at);
         }
         usage.revision += 1;
+        usage.life = usage.life.max(life_of(run.command));
         usage.last_write_ms = usage.last_write_ms.max(run.stamp_ms);
 
         let op = &run.command.ops[at];
@@ -259,6 +304,7 @@ impl Ledger {
     /// Adds everything that changed to the batch.
     pub(super) fn finish(&mut self, batch: &mut ApplyBatch) -> Result<Changed, StateError> {
         let mut changed = Changed::default();
+        self.purged.clear();
         self.scrolls.finish(batch)?;
         self.phexts.finish(batch, |_, _| ());
         self.tenants.finish(batch, |before, now| {
@@ -267,6 +313,11 @@ impl Ledger {
         });
         Ok(changed)
     }
+}
+
+/// Which of the tenants that have had its tenant's id a command is meant for.
+pub(super) fn life_of(command: &Command) -> u64 {
+    command.life.map_or(0, |life| life.number)
 }
 
 /// The op's kind, if keys can be built from the op and its text can be stored.

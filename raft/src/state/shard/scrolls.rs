@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use ranch_proto::keys::{self, Kind};
+use ranch_proto::keys::{self, Bounds, Kind};
 use ranch_proto::value::{self, ScrollHeader};
 
 use crate::state::batch::ApplyBatch;
@@ -161,6 +161,16 @@ impl Scrolls {
                     *now = head;
                 }
                 slot.dirty = dirty;
+            }
+        }
+    }
+
+    /// Takes note that the rows of `bounds`, which are of headers, are removed by the batch under
+    /// way.
+    pub(super) fn forget(&mut self, (low, high): &Bounds) {
+        for (key, &place) in &self.places {
+            if (low.as_slice()..high).contains(&&**key) {
+                self.slots[place] = Slot { scroll: None, stored: false, dirty: false };
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use ranch_proto::keys::Bounds;
+
 use crate::state::batch::ApplyBatch;
 use crate::state::error::StateError;
 use crate::state::shard::codec::{PhextRow, UsageRow};
@@ -28,7 +30,7 @@ impl Total for UsageRow {
     }
 
     fn is_nothing(&self) -> bool {
-        self.revision == 0
+        self.revision == 0 && self.life == 0
     }
 }
 
@@ -89,6 +91,15 @@ impl<T: Total> Table<T> {
         if !row.dirty {
             row.dirty = true;
             self.dirty.push(place);
+        }
+    }
+
+    /// Takes note that the rows of `bounds` are removed by the batch under way.
+    pub(super) fn forget(&mut self, (low, high): &Bounds) {
+        for row in &mut self.rows {
+            if (low.as_slice()..high).contains(&&*row.key) {
+                (row.now, row.stored) = (T::default(), T::default());
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use ranch_proto::schema::{
 use ranch_proto::{GroupId, Shards};
 
 use crate::app::App;
-use crate::forward::ForwardError;
+use crate::forward::{ForwardError, Home};
 
 const OTHER: &str = "_other";
 /// Longest wait for the tenants of a shard; then its tenants are left out, which is said.
@@ -137,7 +137,7 @@ async fn usages<S: Shards>(
     loop {
         let what = Some(read_request::What::Usages(ListUsages { after, limit: 0 }));
         let read = ReadRequest { tenant: String::new(), stale: false, what };
-        let reply = app.forward.read(shard, read).await?;
+        let reply = app.forward.read(Home { shard, life: 0 }, read).await?;
         let Some(read_reply::What::Usages(page)) = reply.what else {
             return Err(ForwardError::Garbled);
         };

@@ -40,6 +40,10 @@ const ALL: &[Target<'static>] = &[
     Target::Admin(admin::Endpoint::Tenant("x")),
     Target::Admin(admin::Endpoint::RestoreTenant("x")),
     Target::Admin(admin::Endpoint::TenantStats("x")),
+    Target::Admin(admin::Endpoint::Keys("x")),
+    Target::Admin(admin::Endpoint::Key("x", "x")),
+    Target::Admin(admin::Endpoint::Archive("x")),
+    Target::Reload,
     Target::OpenApi,
 ];
 
@@ -84,7 +88,11 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
             admin::Endpoint::Tenant(_) => "admin/tenants/{id}",
             admin::Endpoint::RestoreTenant(_) => "admin/tenants/{id}/restore",
             admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
+            admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
+            admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
+            admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
         },
+        Target::Reload => "reload",
         Target::OpenApi => "openapi.json",
         Target::Later(_) | Target::Nothing => return None,
     })

@@ -115,7 +115,7 @@ impl<S: Shards> Text<S> {
 }
 
 /// Puts scrolls behind each other with the delimiters between them, a piece at a time.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     at: [u32; 9],
     next: Option<([u32; 9], Bytes)>,
 }

@@ -1,6 +1,7 @@
 //! Every shape, and every mistake with its words.
 
 use super::*;
+use crate::tenants_file::FileKey;
 
 fn parsed(text: &str) -> FileContents {
     parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -20,14 +21,46 @@ fn the_documented_shape() {
     );
     assert_eq!(ids(&contents), ["will", "ann"]);
     let will = &contents.tenants[0];
-    assert_eq!(will.keys, [Secret::new("key-will")]);
+    assert_eq!(will.keys, [FileKey::Plain(Secret::new("key-will"))]);
     assert_eq!((will.quota, will.enabled), (Some(Quota::Bytes(1_572_864)), Some(false)));
     assert_eq!(
         (contents.tenants[1].quota, contents.tenants[1].enabled),
         (Some(Quota::Unlimited), None)
     );
-    assert_eq!(contents.admin_key, Some(Secret::new("key-admin")));
+    assert_eq!(contents.admin_key, Some(FileKey::Plain(Secret::new("key-admin"))));
+    assert!(!contents.by_hand && !contents.confirmed);
     assert_eq!(contents.warnings.len(), 2, "{:?}", contents.warnings);
+}
+
+#[test]
+fn keys_may_be_given_as_hashes() {
+    let hash = format!("blake3:{}", "0f".repeat(32));
+    let hashed = FileKey::Hash(KeyHash([0x0f; 32]));
+    for text in [
+        format!(r#"{{"tenants":[{{"id":"a","api_key_hash":"{hash}"}}],"admin_key":"{hash}"}}"#),
+        format!(r#"{{"tenants":[{{"id":"a","api_key":"{hash}"}}]}}"#),
+        format!(r#"{{"tenants":{{"{hash}":{{"name":"a"}}}}}}"#),
+        format!(r#"[{{"token":"{hash}","data_dir":"/x/a"}}]"#),
+    ] {
+        let contents = parsed(&text);
+        assert_eq!(contents.tenants[0].keys, std::slice::from_ref(&hashed), "{text}");
+        assert_eq!(hashed.as_written(), hash);
+    }
+    let both = parsed(&format!(
+        r#"{{"tenants":[{{"id":"a","api_key":"key","api_key_hash":"{hash}"}},
+            {{"id":"b","api_key_hash":null}}],"reload_on_change":false,"confirm_removals":true}}"#
+    ));
+    assert_eq!((both.tenants[0].keys.len(), both.tenants[1].keys.len()), (2, 0));
+    assert!(both.by_hand && both.confirmed);
+    for bad in [
+        r#"[{"id":"a","api_key_hash":"SECRET"}]"#,
+        r#"[{"id":"a","api_key_hash":"blake3:SECRET"}]"#,
+        r#"[{"id":"a","token":"blake3:00"}]"#,
+    ] {
+        let error = parse(bad.as_bytes()).unwrap_err();
+        assert_eq!(error.fault, Fault::Hash, "{bad}");
+        assert!(!error.to_string().contains("SECRET"));
+    }
 }
 
 #[test]

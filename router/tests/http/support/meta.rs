@@ -2,8 +2,9 @@
 
 use ranch_proto::api_key::KeyHash;
 use ranch_proto::schema::{
-    ClusterRecord, KeyRecord, MetaCommand, MetaResult, MetaStatus, NodeRecord, Profile, PutTenant,
-    Record, Role, ShardRecord, TenantRecord, meta_command, record::What,
+    ClusterRecord, KeyRecord, MetaCommand, MetaResult, MetaStatus, NodeRecord, PatchTenant,
+    Profile, PutTenant, Record, RemoveKey, Role, ShardRecord, TenantRecord, meta_command,
+    patch_tenant::Field, record::What,
 };
 use ranch_proto::{Directory, NodeId, ReplicaId};
 
@@ -68,27 +69,88 @@ pub fn directory() -> Directory {
 pub fn decide(directory: &mut Directory, command: MetaCommand) -> MetaResult {
     let outcome = match command.what.unwrap() {
         meta_command::What::AddTenant(put) => add(directory, put),
-        meta_command::What::SetTenant(put) => Ok(vec![What::Tenant(put.tenant.unwrap())]),
-        meta_command::What::AddKey(key) => Ok(vec![What::Key(key)]),
+        meta_command::What::PatchTenant(patch) => patched(directory, &patch),
+        meta_command::What::AddKey(key) => add_key(directory, key),
+        meta_command::What::RemoveKey(remove) => revoke(directory, &remove),
+        meta_command::What::PurgeTenant(id) => purge(directory, &id),
         other => panic!("tests do not send {other:?}"),
     };
     match outcome {
-        Err(reason) => MetaResult { status: MetaStatus::MetaExists.into(), reason, record: None },
+        Err((status, reason)) => {
+            MetaResult { status: status.into(), reason, ..MetaResult::default() }
+        }
         Ok(records) => {
-            let record = Some(Record { what: records.first().cloned(), removed: false });
-            for what in records {
-                directory.apply(Record { what: Some(what), removed: false });
+            let record = records.last().cloned();
+            for record in records {
+                directory.apply(record);
                 directory.epoch += 1;
             }
-            MetaResult { status: MetaStatus::MetaOk.into(), record, reason: String::new() }
+            let epoch = directory.epoch;
+            MetaResult { status: MetaStatus::MetaOk.into(), record, epoch, ..Default::default() }
         }
     }
 }
 
-fn add(directory: &Directory, put: PutTenant) -> Result<Vec<What>, String> {
-    let tenant = TenantRecord { shard: 2, ..put.tenant.unwrap() };
+type Outcome = Result<Vec<Record>, (MetaStatus, String)>;
+
+fn now(what: What) -> Record {
+    Record { what: Some(what), removed: false }
+}
+
+fn gone(what: What) -> Record {
+    Record { what: Some(what), removed: true }
+}
+
+fn find<'a>(directory: &'a Directory, id: &str) -> Result<&'a TenantRecord, (MetaStatus, String)> {
+    let missing = || (MetaStatus::MetaNotFound, format!("there is no tenant {id}"));
+    directory.tenants.get(id).ok_or_else(missing)
+}
+
+fn add(directory: &Directory, put: PutTenant) -> Outcome {
+    let tenant = TenantRecord { shard: 2, life: directory.epoch + 1, ..put.tenant.unwrap() };
     if directory.tenants.contains_key(&tenant.id) {
-        return Err(format!("there is a tenant {} already", tenant.id));
+        let reason = format!("there is a tenant {} already", tenant.id);
+        return Err((MetaStatus::MetaExists, reason));
     }
-    Ok([What::Tenant(tenant)].into_iter().chain(put.keys.into_iter().map(What::Key)).collect())
+    let keys = put.keys.into_iter().map(What::Key);
+    Ok(keys.chain([What::Tenant(tenant)]).map(now).collect())
+}
+
+fn patched(directory: &Directory, patch: &PatchTenant) -> Outcome {
+    let mut tenant = find(directory, &patch.id)?.clone();
+    let values = patch.values.clone().unwrap();
+    for field in patch.fields() {
+        match field {
+            Field::QuotaBytes => tenant.quota_bytes = values.quota_bytes,
+            Field::RatePerS => tenant.rate_per_s = values.rate_per_s,
+            Field::CallsPerDay => tenant.calls_per_day = values.calls_per_day,
+            Field::Profile => tenant.profile = values.profile,
+            Field::Enabled => tenant.enabled = values.enabled,
+            Field::AdminEmail => tenant.admin_email.clone_from(&values.admin_email),
+            Field::FromFile => tenant.from_file = values.from_file,
+            Field::Unspecified => panic!("a field without a name"),
+        }
+    }
+    Ok(vec![now(What::Tenant(tenant))])
+}
+
+fn add_key(directory: &Directory, key: KeyRecord) -> Outcome {
+    if directory.has_key(&KeyHash::from_slice(&key.hash).unwrap()) {
+        return Err((MetaStatus::MetaExists, "this key is in use already".to_owned()));
+    }
+    Ok(vec![now(What::Key(key))])
+}
+
+fn revoke(directory: &Directory, remove: &RemoveKey) -> Outcome {
+    let key = directory.keys_of(&remove.tenant).find(|key| key.key_id == remove.key_id);
+    let missing = || (MetaStatus::MetaNotFound, "there is no such key".to_owned());
+    let key = KeyRecord { revoked: true, ..key.ok_or_else(missing)?.clone() };
+    Ok(vec![if remove.forget { gone(What::Key(key)) } else { now(What::Key(key)) }])
+}
+
+/// All at once: what becomes of the rows meanwhile is for the tests of real nodes.
+fn purge(directory: &Directory, id: &str) -> Outcome {
+    let tenant = find(directory, id)?.clone();
+    let keys = directory.all_keys_of(id).cloned().map(What::Key).map(gone);
+    Ok(keys.chain([gone(What::Tenant(tenant))]).collect())
 }

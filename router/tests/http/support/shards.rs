@@ -10,8 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ranch_proto::directory::SharedDirectory;
 use ranch_proto::schema::{
-    Charge, GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, read_request, reply,
-    request,
+    Charge, GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, meta_command,
+    read_request, reply, request,
 };
 use ranch_proto::shards::Routes;
 use ranch_proto::{NodeId, ReplicaId, ShardError, Shards};
@@ -153,6 +153,9 @@ impl MemoryShards {
             request::Body::Read(read) => reply::Body::Read(self.state.lock().read(&read)),
             request::Body::Meta(command) => {
                 let mut directory = self.directory.write();
+                if let Some(meta_command::What::PurgeTenant(id)) = &command.what {
+                    self.state.lock().purge(id);
+                }
                 let result = meta::decide(&mut directory, command);
                 self.epoch.send_replace(directory.epoch);
                 reply::Body::Meta(result)

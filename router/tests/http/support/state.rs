@@ -96,6 +96,11 @@ impl State {
         one(OpStatus::OpOk, revision, bytes as u64)
     }
 
+    pub fn purge(&mut self, tenant: &str) {
+        self.scrolls.retain(|place, _| place.0 != tenant);
+        self.revisions.remove(tenant);
+    }
+
     fn revision(&self, tenant: &str) -> u64 {
         self.revisions.get(tenant).copied().unwrap_or(0)
     }
@@ -172,7 +177,7 @@ impl State {
     }
 
     pub fn tally(&mut self, tally: &Tally) {
-        for TenantCalls { tenant, calls } in &tally.tenants {
+        for TenantCalls { tenant, calls, .. } in &tally.tenants {
             for calls in calls {
                 self.count(tenant, calls.method(), calls.count);
             }

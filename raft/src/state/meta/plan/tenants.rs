@@ -1,13 +1,14 @@
-//! Tenants and keys.
+//! Tenants: added on the shard of the ring, changed field by field, deleted in steps.
 
-use ranch_proto::api_key::KeyHash;
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::{GroupId, is_tenant_id};
 use ranch_proto::placement::ShardRing;
+use ranch_proto::schema::patch_tenant::Field;
 use ranch_proto::schema::{
-    KeyRecord, PutTenant, Record, RemoveKey, Role, TenantRecord, record::What,
+    KeyRecord, PatchTenant, PutTenant, Record, TenantPurged, TenantRecord, record::What,
 };
 
+use super::keys::new_keys;
 use super::{Plan, Refused, one, put};
 
 /// Adds a tenant on the shard the ring names, together with its first keys.
@@ -18,7 +19,9 @@ pub(super) fn add(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Res
         return Err(Refused::exists(format!("there is a tenant {} already", tenant.id)));
     }
     let GroupId(shard) = ShardRing::new(directory.shards.keys().copied()).shard_of(&tenant.id);
-    let tenant = TenantRecord { shard, created_ms: stamp_ms, ..tenant };
+    // Every change has an epoch of its own, so no two tenants ever have the same life.
+    let life = directory.epoch + 1;
+    let tenant = TenantRecord { shard, created_ms: stamp_ms, life, purging: false, ..tenant };
     let keys = new_keys(directory, &tenant.id, asked.keys, stamp_ms)?;
     Ok(with_keys(tenant, keys))
 }
@@ -28,8 +31,14 @@ pub(super) fn add(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Res
 pub(super) fn set(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Result<Plan, Refused> {
     let tenant = asked.tenant.ok_or_else(|| Refused::invalid("a command without a tenant"))?;
     check_tenant(&tenant)?;
-    let known = find_tenant(directory, &tenant.id)?;
-    let tenant = TenantRecord { shard: known.shard, created_ms: known.created_ms, ..tenant };
+    let known = find_usable(directory, &tenant.id)?;
+    let tenant = TenantRecord {
+        shard: known.shard,
+        created_ms: known.created_ms,
+        life: known.life,
+        purging: known.purging,
+        ..tenant
+    };
     let has = |key: &KeyRecord| directory.keys_of(&tenant.id).any(|old| old.hash == key.hash);
     let missing = asked.keys.into_iter().filter(|key| !has(key)).collect();
     let keys = new_keys(directory, &tenant.id, missing, stamp_ms)?;
@@ -39,28 +48,57 @@ pub(super) fn set(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Res
     Ok(with_keys(tenant, keys))
 }
 
-/// Adds a key of a tenant, or of administrators when it names none.
-pub(super) fn add_key(
-    directory: &Directory,
-    key: KeyRecord,
-    stamp_ms: u64,
-) -> Result<Plan, Refused> {
-    if !key.tenant.is_empty() {
-        find_tenant(directory, &key.tenant)?;
+/// Changes the fields named of a tenant, and nothing else of it.
+pub(super) fn patch(directory: &Directory, patch: &PatchTenant) -> Result<Plan, Refused> {
+    let mut tenant = find_usable(directory, &patch.id)?.clone();
+    let before = tenant.clone();
+    let absent = TenantRecord::default();
+    let values = patch.values.as_ref().unwrap_or(&absent);
+    for &field in &patch.fields {
+        match Field::try_from(field).unwrap_or_default() {
+            Field::QuotaBytes => tenant.quota_bytes = values.quota_bytes,
+            Field::RatePerS => tenant.rate_per_s = values.rate_per_s,
+            Field::CallsPerDay => tenant.calls_per_day = values.calls_per_day,
+            Field::Profile => tenant.profile = values.profile,
+            Field::Enabled => tenant.enabled = values.enabled,
+            Field::AdminEmail => tenant.admin_email.clone_from(&values.admin_email),
+            Field::FromFile => tenant.from_file = values.from_file,
+            Field::Unspecified => {
+                return Err(Refused::invalid("a change of a field this version does not know"));
+            }
+        }
     }
-    let owner = key.tenant.clone();
-    let keys = new_keys(directory, &owner, vec![key], stamp_ms)?;
-    let answer = keys.first().cloned();
-    Ok(Plan { records: keys, answer })
+    check_tenant(&tenant)?;
+    if tenant == before {
+        return Ok(Plan { records: Vec::new(), answer: Some(put(What::Tenant(tenant))) });
+    }
+    Ok(one(put(What::Tenant(tenant))))
 }
 
-/// Removes a key by its public name.
-pub(super) fn remove_key(directory: &Directory, remove: &RemoveKey) -> Result<Plan, Refused> {
-    let mut keys = directory.keys_of(&remove.tenant);
-    let Some(key) = keys.find(|key| key.key_id == remove.key_id) else {
-        return Err(Refused::not_found(format!("there is no key {}", remove.key_id)));
-    };
-    Ok(one(Record { what: Some(What::Key(key.clone())), removed: true }))
+/// Begins to delete a tenant: from now on nobody uses or changes it. Whoever leads the meta group
+/// has its shard delete its rows, and then says that it is [`purged`].
+pub(super) fn purge(directory: &Directory, id: &str) -> Result<Plan, Refused> {
+    let known = find_tenant(directory, id)?;
+    if known.purging {
+        return Ok(Plan { records: Vec::new(), answer: Some(put(What::Tenant(known.clone()))) });
+    }
+    Ok(one(put(What::Tenant(TenantRecord { enabled: false, purging: true, ..known.clone() }))))
+}
+
+/// The shard has nothing of a tenant any more: its keys go, revoked ones too, and its record last.
+pub(super) fn purged(directory: &Directory, purged: &TenantPurged) -> Result<Plan, Refused> {
+    let known = find_tenant(directory, &purged.id)?;
+    if !known.purging || known.life != purged.life {
+        return Err(Refused::invalid(format!("tenant {} is not being deleted", known.id)));
+    }
+    let mut keys: Vec<&KeyRecord> = directory.all_keys_of(&known.id).collect();
+    // Maps have no order, but all replicas must do the same.
+    keys.sort_unstable_by(|a, b| a.hash.cmp(&b.hash));
+    let gone = |what| Record { what: Some(what), removed: true };
+    let mut records: Vec<Record> = keys.into_iter().cloned().map(What::Key).map(gone).collect();
+    let answer = gone(What::Tenant(known.clone()));
+    records.push(answer.clone());
+    Ok(Plan { records, answer: Some(answer) })
 }
 
 fn with_keys(tenant: TenantRecord, keys: Vec<Record>) -> Plan {
@@ -82,55 +120,19 @@ fn check_tenant(tenant: &TenantRecord) -> Result<(), Refused> {
     Ok(())
 }
 
+/// A tenant that is not on its way out.
+pub(super) fn find_usable<'a>(
+    directory: &'a Directory,
+    id: &str,
+) -> Result<&'a TenantRecord, Refused> {
+    let known = find_tenant(directory, id)?;
+    if known.purging {
+        return Err(Refused::exists(format!("tenant {id} is being deleted for good")));
+    }
+    Ok(known)
+}
+
 fn find_tenant<'a>(directory: &'a Directory, id: &str) -> Result<&'a TenantRecord, Refused> {
     let found = directory.tenants.get(id);
     found.ok_or_else(|| Refused::not_found(format!("there is no tenant {id}")))
-}
-
-/// The records of new keys of `owner`: hashes unused anywhere, names unused by this owner.
-fn new_keys(
-    directory: &Directory,
-    owner: &str,
-    keys: Vec<KeyRecord>,
-    stamp_ms: u64,
-) -> Result<Vec<Record>, Refused> {
-    let mut names: Vec<String> = directory.keys_of(owner).map(|key| key.key_id.clone()).collect();
-    let mut hashes: Vec<KeyHash> = Vec::new();
-    let mut records = Vec::with_capacity(keys.len());
-    for key in keys {
-        let hash = check_key(&key, owner)?;
-        if directory.has_key(&hash) || hashes.contains(&hash) {
-            return Err(Refused::exists("this key is in use already"));
-        }
-        if names.contains(&key.key_id) {
-            let name = &key.key_id;
-            return Err(Refused::exists(format!("there is a key named {name} already")));
-        }
-        names.push(key.key_id.clone());
-        hashes.push(hash);
-        records.push(put(What::Key(KeyRecord { created_ms: stamp_ms, ..key })));
-    }
-    Ok(records)
-}
-
-fn check_key(key: &KeyRecord, owner: &str) -> Result<KeyHash, Refused> {
-    let hash = KeyHash::from_slice(&key.hash)
-        .ok_or_else(|| Refused::invalid("a key's hash must have 32 bytes"))?;
-    if key.tenant != owner {
-        return Err(Refused::invalid("a key must name the tenant it is made with"));
-    }
-    if key.key_id.is_empty() {
-        return Err(Refused::invalid("a key needs a name"));
-    }
-    let role = match key.role() {
-        Role::Admin => owner.is_empty(),
-        Role::ReadWrite | Role::ReadOnly => !owner.is_empty(),
-        Role::Unspecified => false,
-    };
-    if !role {
-        return Err(Refused::invalid(
-            "tenants have keys to read or write, administrators admin keys",
-        ));
-    }
-    Ok(hash)
 }
