@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use ranch_proto::ids::RequestId;
+use ranch_proto::directory::Directory;
+use ranch_proto::ids::{GroupId, RequestId};
 use ranch_proto::keys;
+use ranch_proto::placement::ShardRing;
 use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult, MetaStatus};
 
 use crate::state::ENTRY_VERSION;
@@ -33,6 +35,25 @@ use plan::{Plan, Refused};
 pub(crate) struct MetaMachine {
     feed: Arc<MetaFeed>,
     dedup: MetaDedup,
+    ring: KnownRing,
+}
+
+/// The ring of the shards there are. To make one takes as long as hundreds of look-ups in it, and
+/// tenants come by the hundred.
+#[derive(Default)]
+struct KnownRing {
+    shards: Vec<GroupId>,
+    ring: Option<ShardRing>,
+}
+
+impl KnownRing {
+    fn of(&mut self, directory: &Directory) -> &ShardRing {
+        if !self.shards.iter().eq(directory.shards.keys()) {
+            self.shards = directory.shards.keys().copied().collect();
+            self.ring = None;
+        }
+        self.ring.get_or_insert_with(|| ShardRing::new(self.shards.iter().copied()))
+    }
 }
 
 impl MetaMachine {
@@ -41,7 +62,7 @@ impl MetaMachine {
         let dedup = MetaDedup::load(store)?;
         feed.reset(records::load(store)?);
         feed.announce();
-        Ok(Self { feed: Arc::clone(feed), dedup })
+        Ok(Self { feed: Arc::clone(feed), dedup, ring: KnownRing::default() })
     }
 
     fn command(
@@ -56,7 +77,11 @@ impl MetaMachine {
         if let Some(first) = self.dedup.find(&id) {
             return first.clone();
         }
-        let plan = plan::plan(&self.feed.directory().read(), command.what, stamp_ms);
+        let plan = {
+            let directory = self.feed.directory().read();
+            let ring = self.ring.of(&directory);
+            plan::plan(&directory, ring, command.what, stamp_ms)
+        };
         let result = match plan {
             Ok(plan) => self.carry_out(plan, batch),
             Err(reason) => refused(reason),

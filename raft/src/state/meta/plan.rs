@@ -7,6 +7,7 @@ mod tenants;
 
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::GroupId;
+use ranch_proto::placement::ShardRing;
 use ranch_proto::schema::{MetaStatus, Record, ShardRecord, meta_command, record::What};
 
 /// What is to be done.
@@ -39,9 +40,10 @@ impl Refused {
     }
 }
 
-/// Judges a command stamped `stamp_ms`.
+/// Judges a command stamped `stamp_ms`; `ring` is that of the directory's shards.
 pub(super) fn plan(
     directory: &Directory,
+    ring: &ShardRing,
     command: Option<meta_command::What>,
     stamp_ms: u64,
 ) -> Result<Plan, Refused> {
@@ -57,7 +59,7 @@ pub(super) fn plan(
     match command {
         Wanted::Bootstrap(_) => Err(Refused::exists("this ranch is bootstrapped already")),
         Wanted::Join(join) => nodes::join(directory, join),
-        Wanted::AddTenant(put) => tenants::add(directory, put, stamp_ms),
+        Wanted::AddTenant(put) => tenants::add(directory, ring, put, stamp_ms),
         Wanted::SetTenant(put) => tenants::set(directory, put, stamp_ms),
         Wanted::AddKey(key) => keys::add_key(directory, key, stamp_ms),
         Wanted::RemoveKey(remove) => keys::remove_key(directory, &remove),

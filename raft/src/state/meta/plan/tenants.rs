@@ -12,13 +12,18 @@ use super::keys::new_keys;
 use super::{Plan, Refused, one, put};
 
 /// Adds a tenant on the shard the ring names, together with its first keys.
-pub(super) fn add(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Result<Plan, Refused> {
+pub(super) fn add(
+    directory: &Directory,
+    ring: &ShardRing,
+    asked: PutTenant,
+    stamp_ms: u64,
+) -> Result<Plan, Refused> {
     let tenant = asked.tenant.ok_or_else(|| Refused::invalid("a command without a tenant"))?;
     check_tenant(&tenant)?;
     if directory.tenants.contains_key(&tenant.id) {
         return Err(Refused::exists(format!("there is a tenant {} already", tenant.id)));
     }
-    let GroupId(shard) = ShardRing::new(directory.shards.keys().copied()).shard_of(&tenant.id);
+    let GroupId(shard) = ring.shard_of(&tenant.id);
     // Every change has an epoch of its own, so no two tenants ever have the same life.
     let life = directory.epoch + 1;
     let tenant = TenantRecord { shard, created_ms: stamp_ms, life, purging: false, ..tenant };
