@@ -44,12 +44,18 @@ async fn every_ranch_line_succeeds() {
     let (ranch, key) = ranch_with("demo").await;
     let file = ranch.dir().join("journal.phext");
     fs::write(&file, "Hello\u{17}again").unwrap();
+    let installation = ranch.dir().join("tenants.json");
+    let tenants = r#"{"tenants":[{"id":"ann","api_key":"key-of-sixteen-and-more"}]}"#;
+    fs::write(&installation, tenants).unwrap();
+    fs::create_dir(ranch.dir().join("ann")).unwrap();
+    fs::write(ranch.dir().join("ann/index.phext"), "moved").unwrap();
     let lines = examples("ranch ");
     assert!(lines.len() >= 6, "{lines:?}");
     for line in lines {
         let command = line.split(" # ").next().unwrap_or_default();
         let words = command.trim().split_once(' ').map_or("", |(_, rest)| rest);
         let words = words
+            .replace("tenants.json", &installation.to_string_lossy())
             .replace("journal.phext", &file.to_string_lossy())
             .replace("copy.phext", &ranch.dir().join("copy.phext").to_string_lossy());
         let script = format!("for word in {words}; do printf '%s\\n' \"$word\"; done");

@@ -224,6 +224,7 @@ impl GroupCore {
             leader: metrics.current_leader.map_or(0, |id| ReplicaId(id).node().0),
             last_index: metrics.last_log_index.unwrap_or(0),
             applied: metrics.last_applied.as_ref().map_or(0, |id| id.index),
+            purged: metrics.purged.as_ref().map_or(0, |id| id.index),
             voters: members.voter_ids().collect(),
             learners: members.learner_ids().collect(),
             progress: progress.collect(),
