@@ -90,6 +90,7 @@ impl Replicas {
             self.accounts.books(group).forget(&command.tenant);
         }
         command.quota_bytes = admission.quota_bytes;
+        command.scroll_max_bytes = Some(self.shared.scroll_max_bytes);
         let Some(charge) = charge else {
             return shard.propose(command).await.map(reply::Body::Command);
         };

@@ -221,6 +221,7 @@ async fn open(
         board: RouteBoard::new(),
         config: raft,
         queue: config.limits.max_queue as usize,
+        scroll_max_bytes: config.limits.scroll_max_bytes,
         faults,
     })
 }

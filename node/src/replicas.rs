@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) board: RouteBoard,
     pub(crate) config: Arc<openraft::Config>,
     pub(crate) queue: usize,
+    /// Largest scroll an op may leave behind.
+    pub(crate) scroll_max_bytes: u64,
     /// Where a replica that stopped by itself is reported; the node then ends.
     pub(crate) faults: mpsc::Sender<NodeError>,
 }

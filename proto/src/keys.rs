@@ -23,7 +23,7 @@ pub use log::{
 };
 pub use read::{
     ScrollKey, coordinate_part, read_calls, read_expiry, read_head, read_index, read_meta_record,
-    read_phext, read_scroll, read_usage,
+    read_phext, read_scroll, read_upload, read_usage,
 };
 
 use crate::ids::GroupId;
@@ -42,12 +42,18 @@ pub enum Kind {
     Header = 0x20,
     /// A scroll. Rest as for [`Kind::Header`].
     Body = 0x21,
+    /// A part of a large scroll's text. Rest: that of its header, then `part u32`.
+    BodyPart = 0x22,
     /// Request ids of one log entry. Rest: `index u64`.
     Dedup = 0x30,
     /// What an idempotency key was answered. Rest: `tenant 0x00 key[16]`.
     Idempotent = 0x31,
     /// When idempotency keys expire. Rest: `stamp_ms u64 tenant 0x00 key[16]`.
     IdempotentExpiry = 0x32,
+    /// An upload under way. Rest: `tenant 0x00 upload[16]`.
+    Upload = 0x33,
+    /// A part of an upload. Rest: `tenant 0x00 upload[16] part u32`.
+    Staged = 0x34,
     /// How time has passed for a shard. No rest.
     Clock = 0x38,
     /// A record of the directory. Rest: `type u8 id`.
@@ -114,15 +120,18 @@ const REST_AT: usize = 5;
 const TEXT_END: u8 = 0x00;
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Applied,
         Self::Usage,
         Self::Phext,
         Self::Header,
         Self::Body,
+        Self::BodyPart,
         Self::Dedup,
         Self::Idempotent,
         Self::IdempotentExpiry,
+        Self::Upload,
+        Self::Staged,
         Self::Clock,
         Self::MetaRecord,
         Self::MetaEpoch,
@@ -145,7 +154,10 @@ impl Kind {
             | Self::Phext
             | Self::Header
             | Self::Body
-            | Self::Idempotent => Owner::Tenant,
+            | Self::BodyPart
+            | Self::Idempotent
+            | Self::Upload
+            | Self::Staged => Owner::Tenant,
             Self::Applied
             | Self::Dedup
             | Self::IdempotentExpiry
@@ -251,6 +263,20 @@ pub fn body(group: GroupId, tenant: &str, phext: &str, coordinate: &[u8]) -> Vec
     built(|key| body_into(key, group, tenant, phext, coordinate))
 }
 
+/// Key of a part of the text of the scroll whose header or body `scroll` is the key of.
+pub fn body_part_into(key: &mut Vec<u8>, scroll: &[u8], part: u32) {
+    key.clear();
+    key.extend_from_slice(scroll);
+    set_kind(key, Kind::BodyPart);
+    key.extend_from_slice(&part.to_be_bytes());
+}
+
+/// See [`body_part_into`].
+#[must_use]
+pub fn body_part(scroll: &[u8], part: u32) -> Vec<u8> {
+    built(|key| body_part_into(key, scroll, part))
+}
+
 /// Turns a built state key into one of another kind with the same rest, as header into body.
 pub fn set_kind(key: &mut [u8], kind: Kind) {
     if let Some(byte) = key.get_mut(KIND_AT) {
@@ -292,6 +318,27 @@ pub fn idempotent_expiry(group: GroupId, stamp_ms: u64, tenant: &str, hash: &[u8
 #[must_use]
 pub fn clock(group: GroupId) -> Vec<u8> {
     built(|key| start(key, group, Kind::Clock))
+}
+
+/// Key of an upload under way.
+#[must_use]
+pub fn upload(group: GroupId, tenant: &str, upload: &[u8; 16]) -> Vec<u8> {
+    built(|key| {
+        start(key, group, Kind::Upload);
+        ended_text(key, tenant);
+        key.extend_from_slice(upload);
+    })
+}
+
+/// Key of a part of an upload.
+#[must_use]
+pub fn staged(group: GroupId, tenant: &str, upload: &[u8; 16], part: u32) -> Vec<u8> {
+    built(|key| {
+        start(key, group, Kind::Staged);
+        ended_text(key, tenant);
+        key.extend_from_slice(upload);
+        key.extend_from_slice(&part.to_be_bytes());
+    })
 }
 
 /// Key of a directory record of one type, by its identifying bytes.

@@ -21,6 +21,7 @@ pub mod process;
 pub mod refusal;
 pub mod schema;
 pub mod shards;
+pub mod stage;
 pub mod value;
 
 pub use coordinate::Coordinate;

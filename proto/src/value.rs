@@ -5,21 +5,36 @@
 //! header     = 0x01 revision u64 created_ms u64 modified_ms u64 length u32 hash u128   45 bytes
 //! header row = header more u8 first_line
 //! body row   = header text
+//! manifest   = header, but its first byte is 0x02
 //! ```
+//!
+//! A text of more than [`WHOLE_MAX`] bytes is kept in rows of its own, its parts, of
+//! [`PART_BYTES`] each but the last; the manifest then stands where the body row would. Body rows
+//! from before there were parts may be longer and are still read.
 //!
 //! Numbers are big-endian. A version this code does not know is an error, never a guess.
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::phext::SCROLL_BYTES_MAX;
+
 /// Most bytes of a scroll's first line kept in its header row.
 pub const FIRST_LINE_MAX: usize = 256;
 /// Bytes of an encoded [`ScrollHeader`].
 pub const HEADER_BYTES: usize = 45;
+/// Longest text that is kept in one row, in bytes.
+pub const WHOLE_MAX: u64 = PART_BYTES as u64;
+/// Bytes of each part of a longer text but the last.
+pub const PART_BYTES: usize = 1 << 20;
+/// Largest scroll there can be, in bytes (SPEC 1).
+pub const SCROLL_MAX: u64 = SCROLL_BYTES_MAX as u64;
 /// What a scroll counts for storage beside its text, in bytes.
 pub const SCROLL_COST: u64 = 64;
 
-/// The version all rows are written in.
+/// The version all rows are written in but manifests.
 const VERSION: u8 = 1;
+/// The version of a manifest, whose text is in parts.
+const VERSION_IN_PARTS: u8 = 2;
 const MORE: u8 = 1;
 const WHOLE: u8 = 0;
 
@@ -47,6 +62,15 @@ pub struct HeaderRow<'a> {
     pub first_line: &'a str,
     /// Whether the text goes on after `first_line`.
     pub more: bool,
+}
+
+/// What stands in a scroll's body row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRow<'a> {
+    /// The whole text.
+    Whole(ScrollHeader, &'a [u8]),
+    /// That the text is in parts, see [`parts_of`].
+    InParts(ScrollHeader),
 }
 
 /// Bytes that are no row.
@@ -89,6 +113,13 @@ pub fn scroll_cost(length: u64) -> u64 {
     length + SCROLL_COST
 }
 
+/// How many parts a text of so many bytes is kept in; 0 when it is kept whole.
+#[must_use]
+pub fn parts_of(length: u64) -> u32 {
+    // At most 64 by SCROLL_MAX.
+    if length <= WHOLE_MAX { 0 } else { length.div_ceil(PART_BYTES as u64) as u32 }
+}
+
 impl ScrollHeader {
     /// The header of `text`, with its length and hash. The text must be shorter than 4 GiB, which
     /// the limit on scrolls sees to.
@@ -113,11 +144,16 @@ impl ScrollHeader {
     /// # Errors
     /// An unknown version, or too few bytes.
     pub fn decode(row: &[u8]) -> Result<(Self, &[u8]), ValueError> {
-        let truncated = ValueError::Truncated { found: row.len() };
-        let &version = row.first().ok_or(truncated)?;
-        if version != VERSION {
-            return Err(ValueError::Version { found: version });
+        match row.first() {
+            Some(&VERSION) => Self::fields(row),
+            Some(&found) => Err(ValueError::Version { found }),
+            None => Err(ValueError::Truncated { found: 0 }),
         }
+    }
+
+    /// Reads the header of a row whose version is known.
+    fn fields(row: &[u8]) -> Result<(Self, &[u8]), ValueError> {
+        let truncated = ValueError::Truncated { found: row.len() };
         let (fixed, rest) = row.split_first_chunk::<HEADER_BYTES>().ok_or(truncated)?;
         let header = Self {
             revision: u64::from_be_bytes(field(fixed, 1)),
@@ -139,10 +175,29 @@ fn field<const N: usize>(fixed: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
 /// Replaces `out` by the header row of a scroll with this header and text.
 pub fn encode_header_row(header: &ScrollHeader, text: &[u8], out: &mut Vec<u8>) {
     let first_line = first_line(text);
+    put_header_row(header, first_line, first_line.len() < text.len(), out);
+}
+
+/// Replaces `out` by the header row of a scroll that only grew behind the first line of `before`,
+/// its header row until then, which went on after that line.
+///
+/// # Errors
+/// As [`decode_header_row`].
+pub fn encode_grown_header_row(
+    header: &ScrollHeader,
+    before: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), ValueError> {
+    let before = decode_header_row(before)?;
+    put_header_row(header, before.first_line.as_bytes(), true, out);
+    Ok(())
+}
+
+fn put_header_row(header: &ScrollHeader, first_line: &[u8], more: bool, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(HEADER_BYTES + 1 + first_line.len());
     header.encode(out);
-    out.push(if first_line.len() < text.len() { MORE } else { WHOLE });
+    out.push(if more { MORE } else { WHOLE });
     out.extend_from_slice(first_line);
 }
 
@@ -173,16 +228,30 @@ pub fn encode_body_row(header: &ScrollHeader, text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// Reads a body row: the header and the text, whose length is checked but not its hash.
+/// Replaces `out` by the manifest of a scroll whose text is in parts.
+pub fn encode_manifest(header: &ScrollHeader, out: &mut Vec<u8>) {
+    out.clear();
+    header.encode(out);
+    out[0] = VERSION_IN_PARTS;
+}
+
+/// Reads a body row or a manifest. A text's length is checked but not its hash.
 ///
 /// # Errors
-/// An unknown version, or a row that [`encode_body_row`] does not write.
-pub fn decode_body_row(row: &[u8]) -> Result<(ScrollHeader, &[u8]), ValueError> {
+/// An unknown version, or a row that neither [`encode_body_row`] nor [`encode_manifest`] writes.
+pub fn decode_body_row(row: &[u8]) -> Result<BodyRow<'_>, ValueError> {
+    if row.first() == Some(&VERSION_IN_PARTS) {
+        let (header, rest) = ScrollHeader::fields(row)?;
+        return match rest {
+            [] if parts_of(header.length.into()) > 0 => Ok(BodyRow::InParts(header)),
+            rest => Err(ValueError::Length { expected: header.length, found: rest.len() }),
+        };
+    }
     let (header, text) = ScrollHeader::decode(row)?;
     if text.len() != header.length as usize {
         return Err(ValueError::Length { expected: header.length, found: text.len() });
     }
-    Ok((header, text))
+    Ok(BodyRow::Whole(header, text))
 }
 
 /// The bytes of `text` before its first line feed, cut on a character boundary when long.

@@ -24,7 +24,9 @@ mod shard;
 mod snapshot;
 mod store;
 mod totals;
+mod turn;
 mod usages;
+mod view;
 
 pub use error::StateError;
 pub use machine::StateMachine;
@@ -32,7 +34,10 @@ pub use meta::MetaFeed;
 pub use options::StateOptions;
 pub use progress::Progress;
 pub use reader::{ReadError, ShardReader};
-pub use shard::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS, IDEMPOTENCY_MS, SCROLL_MAX, STEP_MAX_MS};
+pub use shard::{
+    DEDUP_OPS_MAX, DEDUP_WINDOW_MS, IDEMPOTENCY_MS, READ_BYTES_MAX, STAGED_MS, STAGED_TENANT_MAX,
+    STEP_MAX_MS,
+};
 pub use snapshot::{
     SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage,
 };

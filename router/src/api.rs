@@ -2,6 +2,7 @@
 //! a variant and a function in one of them.
 
 pub(crate) mod admin;
+pub(crate) mod batch;
 pub(crate) mod describe;
 pub(crate) mod health;
 pub(crate) mod infer;
@@ -13,6 +14,7 @@ pub(crate) mod pages;
 pub(crate) mod reload;
 pub(crate) mod rest;
 pub(crate) mod scrolls;
+pub(crate) mod source;
 pub(crate) mod sq;
 pub(crate) mod tenants;
 pub(crate) mod whole;
@@ -53,6 +55,8 @@ pub(crate) enum Target<'a> {
     Whole(whole::Endpoint),
     /// A scroll or a pattern named in the path.
     Rest(rest::Endpoint, &'a str),
+    /// Many operations at once.
+    Batch,
     /// Reading the tenants file again.
     Reload,
     /// Running the ranch.
@@ -180,6 +184,7 @@ impl<'a> Target<'a> {
                 .map(Self::Sq)
                 .or_else(|| whole::Endpoint::find(name).map(Self::Whole))
                 .or_else(|| (name == "metrics").then_some(Self::Admin(admin::Endpoint::Metrics)))
+                .or_else(|| (name == "batch").then_some(Self::Batch))
                 .or_else(|| (name == "list").then_some(Self::Rest(rest::Endpoint::List, "")))
                 .or_else(|| (name == "openapi.json").then_some(Self::OpenApi))
                 .or_else(|| (name == "reload").then_some(Self::Reload)),
@@ -191,7 +196,7 @@ impl<'a> Target<'a> {
     pub fn audience(&self) -> Audience {
         match self {
             Self::Health(_) | Self::Nothing => Audience::Nobody,
-            Self::Sq(_) | Self::Whole(_) | Self::Rest(..) => Audience::Tenants,
+            Self::Sq(_) | Self::Whole(_) | Self::Rest(..) | Self::Batch => Audience::Tenants,
             Self::Admin(_) => Audience::Administrators,
             Self::OpenApi => Audience::Anyone,
             Self::Reload => Audience::Local,
@@ -209,6 +214,7 @@ impl<'a> Target<'a> {
             Self::Whole(endpoint) => endpoint.methods().usage(method),
             Self::Sq(endpoint) => endpoint.methods().usage(method),
             Self::Rest(endpoint, _) => endpoint.methods().usage(method),
+            Self::Batch => batch::METHODS.usage(method),
             Self::Admin(endpoint) => endpoint.methods().usage(method),
             Self::Reload => Methods::POST.usage(method),
             // Whatever the method, the answer is that it is not built.
@@ -220,7 +226,7 @@ impl<'a> Target<'a> {
     /// Whether the endpoint answers in JSON, so that its errors do too.
     pub fn speaks_json(&self) -> bool {
         match self {
-            Self::Health(_) | Self::Admin(_) | Self::OpenApi | Self::Reload => true,
+            Self::Health(_) | Self::Admin(_) | Self::Batch | Self::OpenApi | Self::Reload => true,
             Self::Whole(endpoint) => endpoint.speaks_json(),
             Self::Later(endpoint) => endpoint.json,
             Self::Sq(_) | Self::Rest(..) | Self::Nothing => false,
@@ -244,6 +250,8 @@ mod tests {
             ),
             ("/api/v2/list", Target::Rest(rest::Endpoint::List, "")),
             ("/api/v2/list/", Target::Rest(rest::Endpoint::List, "")),
+            ("/api/v2/batch", Target::Batch),
+            ("/api/v2/batch/", Target::Nothing),
             ("/api/v2/toc", Target::Whole(whole::Endpoint::Toc)),
             ("/health/ready", Target::Health(health::Endpoint::Ready)),
             ("/api/v2/selects", Target::Nothing),

@@ -9,6 +9,7 @@ use ranch_proto::Shards;
 use crate::cluster::{self, Cluster};
 use crate::forward::Forward;
 use crate::http::cors::{Cors, OriginError};
+use crate::large::Budget;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::tally::Tallies;
@@ -34,6 +35,8 @@ pub struct App<S> {
     pub metrics: Arc<Metrics>,
     /// The tenants file this router follows.
     pub tenants_file: Option<TenantsFile>,
+    /// Memory for large texts.
+    pub budget: Budget,
     connections: AtomicU64,
     health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
 }
@@ -55,6 +58,7 @@ impl<S: Shards> App<S> {
                 .tenants_file
                 .clone()
                 .map(|path| TenantsFile::start(Arc::clone(&shards), path)),
+            budget: Budget::new(options.large_bytes_max, options.request_deadline),
             shards,
             options,
             connections: AtomicU64::new(0),

@@ -136,6 +136,7 @@ async fn serve<S: Shards>(
         (Target::Whole(endpoint), Some(caller)) => {
             Box::pin(api::whole::answer(&call, caller, *endpoint, body)).await
         }
+        (Target::Batch, Some(caller)) => Box::pin(api::batch::answer(&call, caller, body)).await,
         (Target::Admin(endpoint), _) => Box::pin(api::admin::answer(&call, endpoint, body)).await,
         (Target::OpenApi, _) => Ok(api::openapi::answer()),
         (Target::Later(endpoint), _) => Err(endpoint.refusal()),

@@ -101,6 +101,32 @@ pub enum ApiError {
         /// Most bytes allowed.
         limit: u64,
     },
+    /// A batch of more operations than one may have.
+    #[error("the batch has more than the {limit} operations one may have")]
+    TooManyOps {
+        /// Most allowed.
+        limit: usize,
+    },
+    /// A batch that reads more text than one is answered with.
+    #[error(
+        "the batch reads a scroll, or scrolls together, larger than the {limit} bytes it may; \
+         read large scrolls on their own"
+    )]
+    BatchReadsTooMuch {
+        /// Most bytes allowed.
+        limit: u64,
+    },
+    /// A read in a batch that was carried out before, of a scroll that has changed since.
+    #[error("the scroll has changed since this batch was carried out; read it on its own")]
+    ChangedSince,
+    /// What is wrong with one operation of a batch.
+    #[error("op {index}: {error}")]
+    Op {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// A scroll over its limit.
     #[error("the scroll is larger than the {limit} bytes a scroll may have")]
     ScrollTooLarge {
@@ -202,4 +228,22 @@ pub enum ApiError {
     /// A reply that cannot be right.
     #[error("a shard's answer made no sense; this has been logged")]
     Garbled,
+}
+
+impl ApiError {
+    /// This, as what is wrong with an op of a batch.
+    #[must_use]
+    pub fn of_op(self, index: usize) -> Self {
+        Self::Op { index, error: Box::new(self) }
+    }
+
+    /// Whether an op refused so fails the batch it is in; otherwise it is that op's own result.
+    pub fn fails_a_batch(&self) -> bool {
+        !matches!(self, Self::ChangedSince)
+    }
+
+    /// The revision found where another one was asked for.
+    pub fn revision_found(&self) -> u64 {
+        if let Self::Changed { found } = self { *found } else { 0 }
+    }
 }

@@ -8,15 +8,18 @@
 //! when time runs out it is reported so, never as a plain failure.
 
 mod chase;
+mod staged;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use ranch_proto::schema::{
     Charge, Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply,
     Request, Tally, TenantCalls, TenantLife, TenantRecord, reply, request,
 };
+use ranch_proto::stage::COMMAND_BYTES_MAX;
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 
 use chase::{Chase, Next};
@@ -151,7 +154,12 @@ impl<S: Shards> Forward<S> {
         mut command: Command,
     ) -> Result<CommandResult, ForwardError> {
         command.life = Some(TenantLife { number: home.life, purge: false });
-        match self.send(home, request::Body::Command(command), Nature::Write).await? {
+        if command.encoded_len() > COMMAND_BYTES_MAX {
+            // Rare and long, so boxed: the future of a plain write stays small.
+            return Box::pin(self.staged(home, command)).await;
+        }
+        let body = request::Body::Command(command);
+        match self.send(home, body, Nature::Write, self.deadline).await? {
             reply::Body::Command(result) => Ok(result),
             _ => Err(garbled(home.shard)),
         }
@@ -173,7 +181,7 @@ impl<S: Shards> Forward<S> {
                 Ok(()) => {}
             }
         }
-        match self.send(home, request::Body::Read(read), nature).await? {
+        match self.send(home, request::Body::Read(read), nature, self.deadline).await? {
             reply::Body::Read(reply) => Ok(reply),
             _ => Err(garbled(home.shard)),
         }
@@ -184,8 +192,9 @@ impl<S: Shards> Forward<S> {
     /// # Errors
     /// As [`Forward::command`].
     pub async fn meta(&self, command: MetaCommand) -> Result<MetaResult, ForwardError> {
+        let body = request::Body::Meta(command);
         let meta = Home { shard: GroupId::META, life: 0 };
-        match self.send(meta, request::Body::Meta(command), Nature::Write).await? {
+        match self.send(meta, body, Nature::Write, self.deadline).await? {
             reply::Body::Meta(result) => Ok(result),
             _ => Err(garbled(GroupId::META)),
         }
@@ -238,10 +247,11 @@ impl<S: Shards> Forward<S> {
         Home { shard: group, life }: Home,
         body: request::Body,
         nature: Nature,
+        limit: Duration,
     ) -> Result<reply::Body, ForwardError> {
         let at_a_leader = group != GroupId::META && nature != Nature::StaleRead;
         let charge = if at_a_leader { charge::take() } else { None };
-        self.chase(Request { charge, life, ..request(group, body) }, nature, self.deadline).await
+        self.chase(Request { charge, life, ..request(group, body) }, nature, limit).await
     }
 
     async fn chase(

@@ -21,6 +21,7 @@ mod charge;
 mod cluster;
 mod dispatch;
 mod http;
+mod large;
 mod metrics;
 mod request_log;
 mod tally;

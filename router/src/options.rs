@@ -17,6 +17,8 @@ pub struct Options {
     pub log_requests: bool,
     /// Largest scroll in UTF-8 bytes.
     pub scroll_max_bytes: u64,
+    /// Most bytes of large texts held in memory at once.
+    pub large_bytes_max: u64,
     /// Largest phext text answered as one, in bytes.
     pub export_max_bytes: u64,
     /// Longest a request is tried, elections included.
@@ -44,6 +46,8 @@ impl Options {
             tenants_file: router.tenants.clone(),
             log_requests: router.log_requests,
             scroll_max_bytes: limits.scroll_max_bytes,
+            // Four of the largest scrolls.
+            large_bytes_max: 256 << 20,
             export_max_bytes: limits.export_max_bytes,
             request_deadline: Duration::from_millis(limits.request_deadline_ms),
             max_connections: limits.max_connections,

@@ -114,7 +114,7 @@ async fn what_is_not_there(ranch: &Ranch, key: &str) {
         assert_answer(&will.get(path).await.unwrap(), 404, "Not Found");
     }
     assert_eq!(status_of(&mut will, Method::PATCH, SELECT).await, 405);
-    for path in ["batch", "search", "watch", "history/1.1.1/1.1.1/1.1.1"] {
+    for path in ["search", "watch", "history/1.1.1/1.1.1/1.1.1"] {
         let answer = will.get(&format!("/api/v2/{path}")).await.unwrap();
         assert!(answer.status == 501 || answer.status == 405, "{path}: {}", answer.status);
         let answer = will.call(Method::POST, &format!("/api/v2/{path}")).await.unwrap();

@@ -10,6 +10,7 @@ mod bad_input;
 mod clients;
 mod docs;
 mod isolation;
+mod large;
 mod limits;
 mod metrics;
 mod openapi;

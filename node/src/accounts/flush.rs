@@ -15,6 +15,8 @@ use crate::replicas::Replicas;
 
 /// Between two notes.
 const EVERY: Duration = Duration::from_secs(1);
+/// Most tenants noted with one command, so that it fits a log entry.
+const TENANTS_MAX: usize = 1_000;
 /// Longest a note may take; one that takes longer may be lost.
 const NOTE_MAX: Duration = Duration::from_secs(2);
 /// Share of its quota at which a tenant is warned of, and at which that is forgotten.
@@ -86,10 +88,17 @@ async fn propose(
             known.is_some()
         });
     }
-    if calls.is_empty() {
-        return Ok(());
+    let mut noted = false;
+    for some in calls.chunks(TENANTS_MAX) {
+        let command = Command { calls: some.to_vec(), ..Command::default() };
+        shard.propose(command).await.map_err(|error| match error {
+            // Some of them were noted, and noting those again would count them twice.
+            error if noted => ShardError::Unknown { detail: error.to_string() },
+            error => error,
+        })?;
+        noted = true;
     }
-    shard.propose(Command { calls, ..Command::default() }).await.map(drop)
+    Ok(())
 }
 
 /// Gives calls counted by a leader that is none any more to its successor.

@@ -96,7 +96,7 @@ section! {
     /// `[limits]`: bounds on what clients may ask for.
     LimitsConfig {
         /// Largest scroll, in UTF-8 bytes; more is 413.
-        scroll_max_bytes: u64 = 1_000_000,
+        scroll_max_bytes: u64 = 64 << 20,
         /// Largest phext text answered by `get`, in bytes; more is 413 before any byte.
         export_max_bytes: u64 = 1 << 30,
         /// Longest a request is tried, elections included, in milliseconds; then 503.

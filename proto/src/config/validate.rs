@@ -7,13 +7,12 @@ use std::hash::Hash;
 use super::error::ConfigError;
 use super::sections::{ClusterConfig, LimitsConfig, NodeConfig, StorageConfig};
 use super::{Config, host_and_port, is_loopback};
+use crate::value::SCROLL_MAX;
 
 /// Most shards of one ranch: each costs a little memory and a heartbeat on every machine.
 const SHARDS_MAX: u32 = 1_024;
 /// Most copies of a shard: beyond this, writes only get slower.
 const REPLICAS_MAX: u32 = 7;
-/// Largest scroll any ranch may allow (SPEC 1).
-const SCROLL_MAX_BYTES: u64 = 64 << 20;
 
 impl Config {
     /// Checks every rule that can be checked without opening anything.
@@ -107,7 +106,7 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
 
 fn limits(l: &LimitsConfig) -> Result<(), ConfigError> {
     for (name, value, most) in [
-        ("scroll_max_bytes", l.scroll_max_bytes, SCROLL_MAX_BYTES),
+        ("scroll_max_bytes", l.scroll_max_bytes, SCROLL_MAX),
         ("export_max_bytes", l.export_max_bytes, 1 << 50),
         ("request_deadline_ms", l.request_deadline_ms, 600_000),
         ("max_connections", l.max_connections.into(), 1 << 20),

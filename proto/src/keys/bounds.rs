@@ -26,10 +26,13 @@ pub fn kind_bounds(group: GroupId, kind: Kind) -> Bounds {
     (low, high)
 }
 
-/// All keys of one kind and phext; for [`Kind::Header`] and [`Kind::Body`].
+/// All keys of one kind and phext; for [`Kind::Header`], [`Kind::Body`] and [`Kind::BodyPart`].
 #[must_use]
 pub fn phext_bounds(kind: Kind, group: GroupId, tenant: &str, phext: &str) -> Bounds {
-    debug_assert!(matches!(kind, Kind::Header | Kind::Body), "{kind:?} has no phext to end");
+    debug_assert!(
+        matches!(kind, Kind::Header | Kind::Body | Kind::BodyPart),
+        "{kind:?} has no phext to end"
+    );
     let low = built(|key| {
         start(key, group, kind);
         ended_text(key, tenant);

@@ -136,6 +136,17 @@ pub fn read_expiry(key: &[u8]) -> Result<(u64, &str, [u8; 16]), KeyError> {
     }
 }
 
+/// Tenant and id of a [`Kind::Upload`] key.
+///
+/// # Errors
+/// Any other key.
+pub fn read_upload(key: &[u8]) -> Result<(&str, [u8; 16]), KeyError> {
+    let (_, mut rest) = rest(key, &[Kind::Upload], "an upload")?;
+    let tenant = ended_text(&mut rest, "tenant")?;
+    let (upload, rest) = rest.split_first_chunk().ok_or(KeyError::Truncated { part: "id" })?;
+    if rest.is_empty() { Ok((tenant, *upload)) } else { Err(KeyError::Overlong { part: "id" }) }
+}
+
 /// Type and identifying bytes of a [`Kind::MetaRecord`] key.
 ///
 /// # Errors

@@ -25,6 +25,16 @@ fn state_keys_are_these_bytes() {
             keys::body(SHARD, "will", "index", &origin),
             b"\x01\x02\x03\x04\x21will\0index\0\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01",
         ),
+        (
+            keys::body_part(&keys::header(SHARD, "will", "index", &origin), 258),
+            b"\x01\x02\x03\x04\x22will\0index\0\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
+              \0\0\x01\x02",
+        ),
+        (keys::upload(SHARD, "will", &HASH), b"\x01\x02\x03\x04\x33will\x000123456789abcdef"),
+        (
+            keys::staged(SHARD, "will", &HASH, 258),
+            b"\x01\x02\x03\x04\x34will\x000123456789abcdef\0\0\x01\x02",
+        ),
         (keys::dedup(SHARD, 258), b"\x01\x02\x03\x04\x30\0\0\0\0\0\0\x01\x02"),
         (keys::idempotent(SHARD, "will", &HASH), b"\x01\x02\x03\x04\x31will\x000123456789abcdef"),
         (
@@ -125,6 +135,7 @@ fn state_keys_are_read_back() {
     assert_eq!(keys::read_index(&keys::meta_dedup(9)), Ok(9));
     let expiry = keys::idempotent_expiry(SHARD, MS, "will", &HASH);
     assert_eq!(keys::read_expiry(&expiry), Ok((MS, "will", HASH)));
+    assert_eq!(keys::read_upload(&keys::upload(SHARD, "will", &HASH)), Ok(("will", HASH)));
     let record = keys::meta_record(4, b"will");
     assert_eq!(keys::read_meta_record(&record), Ok((4, &b"will"[..])));
 }
@@ -150,6 +161,11 @@ fn foreign_state_keys_are_refused() {
     assert_eq!(keys::read_expiry(&expiry), Err(KeyError::Overlong { part: "hash" }));
     expiry.truncate(expiry.len() - 2);
     assert_eq!(keys::read_expiry(&expiry), Err(KeyError::Truncated { part: "hash" }));
+    let mut upload = keys::upload(SHARD, "will", &HASH);
+    upload.push(0);
+    assert_eq!(keys::read_upload(&upload), Err(KeyError::Overlong { part: "id" }));
+    upload.truncate(upload.len() - 2);
+    assert_eq!(keys::read_upload(&upload), Err(KeyError::Truncated { part: "id" }));
     let record = keys::meta_record(4, b"");
     assert_eq!(keys::read_meta_record(&record[..5]), Err(KeyError::Truncated { part: "type" }));
 }
@@ -163,6 +179,9 @@ fn builders_replace_what_the_buffer_held() {
     assert_eq!(key, keys::body(SHARD, "a", "p", b"c"));
     keys::set_kind(&mut key, Kind::Header);
     assert_eq!(key, keys::header(SHARD, "a", "p", b"c"));
+    let body = keys::body(SHARD, "a", "p", b"c");
+    keys::body_part_into(&mut key, &body, 7);
+    assert_eq!(key, keys::body_part(&keys::header(SHARD, "a", "p", b"c"), 7));
     keys::usage_into(&mut key, SHARD, "a");
     assert_eq!(key, keys::usage(SHARD, "a"));
     keys::phext_into(&mut key, SHARD, "a", "p");
@@ -205,6 +224,13 @@ proptest! {
         prop_assert_eq!(within(tenant), own == other && a.0 == b.0);
         let phext = keys::phext_bounds(Kind::Body, own, &a.0, &a.1);
         prop_assert_eq!(within(phext), own == other && a == b);
+        let part = keys::body_part(&key, 3);
+        let within = |(low, high): keys::Bounds| low <= part && part < high;
+        prop_assert!(!within(keys::kind_bounds(own, Kind::Body)));
+        let tenant = keys::tenant_bounds(Kind::BodyPart, own, &a.0);
+        prop_assert_eq!(within(tenant), own == other && a.0 == b.0);
+        let phext = keys::phext_bounds(Kind::BodyPart, own, &a.0, &a.1);
+        prop_assert_eq!(within(phext), own == other && a == b);
     }
 }
 
@@ -217,7 +243,10 @@ fn everything_of_a_tenant_is_within_its_rows_and_nothing_of_another() {
             keys::phext(SHARD, tenant, "index"),
             keys::header(SHARD, tenant, "index", &origin),
             keys::body(SHARD, tenant, "\u{10FFFF}", &origin),
+            keys::body_part(&keys::body(SHARD, tenant, "\u{10FFFF}", &origin), u32::MAX),
             keys::idempotent(SHARD, tenant, &[0xFF; 16]),
+            keys::upload(SHARD, tenant, &[0xFF; 16]),
+            keys::staged(SHARD, tenant, &[0xFF; 16], u32::MAX),
             keys::calls(SHARD, tenant),
         ]
     };

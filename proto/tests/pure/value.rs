@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use ranch_proto::value::{
-    FIRST_LINE_MAX, HEADER_BYTES, HeaderRow, ScrollHeader, ValueError, decode_body_row,
-    decode_header_row, encode_body_row, encode_header_row, scroll_cost,
+    BodyRow, FIRST_LINE_MAX, HEADER_BYTES, HeaderRow, PART_BYTES, SCROLL_MAX, ScrollHeader,
+    ValueError, WHOLE_MAX, decode_body_row, decode_header_row, encode_body_row,
+    encode_grown_header_row, encode_header_row, encode_manifest, parts_of, scroll_cost,
 };
 
 const HEADER: [u8; HEADER_BYTES] = *b"\x01\
@@ -41,6 +42,47 @@ fn rows_are_these_bytes() {
 }
 
 #[test]
+fn manifests_are_these_bytes() {
+    let length = WHOLE_MAX as u32 + 1;
+    let header = ScrollHeader { length, ..described("hi\nho") };
+    let mut row = b"left over".to_vec();
+    encode_manifest(&header, &mut row);
+    let golden = [b"\x02", &HEADER[1..25], b"\0\x10\0\x01", &HEADER[29..]].concat();
+    assert_eq!(row, golden);
+    assert_eq!(decode_body_row(&row), Ok(BodyRow::InParts(header)));
+    for cut in 1..row.len() {
+        assert_eq!(decode_body_row(&row[..cut]), Err(ValueError::Truncated { found: cut }));
+    }
+    row.push(0);
+    assert_eq!(decode_body_row(&row), Err(ValueError::Length { expected: length, found: 1 }));
+    // A text that short is never in parts.
+    encode_manifest(&described("hi\nho"), &mut row);
+    assert_eq!(decode_body_row(&row), Err(ValueError::Length { expected: 5, found: 0 }));
+}
+
+#[test]
+fn long_texts_are_in_parts_and_old_long_rows_are_still_read() {
+    let part = PART_BYTES as u64;
+    assert_eq!([0, 1, part, part + 1, 2 * part, 2 * part + 1].map(parts_of), [0, 0, 0, 2, 2, 3]);
+    assert_eq!(parts_of(SCROLL_MAX), 64);
+    let text = "x".repeat(PART_BYTES + 1);
+    let row = body_row(&text);
+    assert_eq!(decode_body_row(&row), Ok(BodyRow::Whole(described(&text), text.as_bytes())));
+}
+
+#[test]
+fn a_scroll_that_grew_keeps_its_first_line() {
+    for (before, first_line) in [("hi\nho".to_owned(), "hi"), ("x".repeat(999), &"x".repeat(256))] {
+        let after = described(&"y".repeat(2_000));
+        let mut row = Vec::new();
+        encode_grown_header_row(&after, &header_row(&before), &mut row).unwrap();
+        let expected = HeaderRow { header: after, first_line, more: true };
+        assert_eq!(decode_header_row(&row).unwrap(), expected);
+    }
+    assert!(encode_grown_header_row(&described("x"), b"?", &mut Vec::new()).is_err());
+}
+
+#[test]
 fn describing_a_text_hashes_it_like_libphext() {
     let header = described("hi\nho");
     assert_eq!(format!("{:032x}", header.hash), libphext::phext::checksum("hi\nho"));
@@ -71,15 +113,19 @@ fn long_first_lines_are_cut_between_characters() {
 fn an_unknown_version_is_named() {
     for decode in [
         |row: &[u8]| decode_header_row(row).map(|row| row.header),
-        |row: &[u8]| decode_body_row(row).map(|row| row.0),
+        |row: &[u8]| {
+            decode_body_row(row).map(|row| match row {
+                BodyRow::Whole(header, _) | BodyRow::InParts(header) => header,
+            })
+        },
         |row: &[u8]| ScrollHeader::decode(row).map(|row| row.0),
     ] {
         let mut row = header_row("");
-        row[0] = 2;
+        row[0] = 3;
         let error = decode(&row).unwrap_err();
-        assert_eq!(error, ValueError::Version { found: 2 });
+        assert_eq!(error, ValueError::Version { found: 3 });
         let text = error.to_string();
-        assert_eq!(text, "a scroll is stored in format version 2, but this version reads 1");
+        assert_eq!(text, "a scroll is stored in format version 3, but this version reads 1");
         assert_eq!(decode(&row[..0]), Err(ValueError::Truncated { found: 0 }));
     }
 }
@@ -125,7 +171,7 @@ proptest! {
         let header = ScrollHeader::describe(bytes, revision, created_ms, modified_ms);
         let mut row = Vec::new();
         encode_body_row(&header, bytes, &mut row);
-        prop_assert_eq!(decode_body_row(&row), Ok((header, bytes)));
+        prop_assert_eq!(decode_body_row(&row), Ok(BodyRow::Whole(header, bytes)));
         encode_header_row(&header, bytes, &mut row);
         let HeaderRow { header: read, first_line, more } = decode_header_row(&row).unwrap();
         prop_assert_eq!(read, header);

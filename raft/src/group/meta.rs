@@ -21,6 +21,8 @@ impl Entries for MetaEntries {
     type Command = MetaCommand;
     type Outcome = MetaResult;
 
+    const COMMAND_MAX: usize = 1 << 20;
+
     fn size(command: &MetaCommand) -> usize {
         command.encoded_len()
     }

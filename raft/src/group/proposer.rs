@@ -23,7 +23,8 @@ use crate::types::{Applied, Proposal, TypeConfig};
 const IN_FLIGHT: usize = 4;
 /// Most commands of one entry.
 const COMMANDS_MAX: usize = 256;
-/// No command joins an entry of this many bytes, so that none exceeds twice a scroll's limit.
+/// No command joins an entry of this many bytes. A shard's commands are no larger themselves, so
+/// none of its entries exceeds 1 MiB.
 const BYTES_ENOUGH: usize = 512 << 10;
 
 /// The entries of one kind of state machine.
@@ -32,6 +33,9 @@ pub(super) trait Entries: Send + 'static {
     type Command: Send + 'static;
     /// What applying it answers.
     type Outcome: Send + 'static;
+
+    /// Most bytes of one command.
+    const COMMAND_MAX: usize;
 
     /// About how many bytes the command takes in an entry.
     fn size(command: &Self::Command) -> usize;
@@ -122,7 +126,13 @@ impl<E: Entries> Packer<E> {
         let mut replies = Vec::with_capacity(arrived.len());
         let mut bytes = 0;
         for waiting in arrived.drain(..) {
-            bytes += E::size(&waiting.command);
+            let size = E::size(&waiting.command);
+            if size > E::COMMAND_MAX {
+                let detail = format!("a command of {size} bytes is too large for a log entry");
+                fail(vec![waiting.reply], &ShardError::Invalid { detail });
+                continue;
+            }
+            bytes += size;
             commands.push(waiting.command);
             replies.push(waiting.reply);
             if bytes >= BYTES_ENOUGH {

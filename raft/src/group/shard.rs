@@ -8,6 +8,7 @@ use ranch_proto::schema::read_request::What;
 use ranch_proto::schema::{
     Command, CommandResult, GroupStatus, ReadReply, ReadRequest, ShardEntry,
 };
+use ranch_proto::stage::COMMAND_BYTES_MAX;
 
 use super::core::{GroupCore, GroupError};
 use super::options::GroupOptions;
@@ -21,6 +22,8 @@ struct ShardEntries;
 impl Entries for ShardEntries {
     type Command = Command;
     type Outcome = CommandResult;
+
+    const COMMAND_MAX: usize = COMMAND_BYTES_MAX;
 
     fn size(command: &Command) -> usize {
         command.encoded_len()
@@ -132,5 +135,5 @@ impl ShardGroup {
 
 /// Whether a read is one look-up, which costs less than handing it to another thread.
 fn is_short(request: &ReadRequest) -> bool {
-    matches!(request.what, Some(What::Get(_) | What::Usage(_)) | None)
+    matches!(request.what, Some(What::Get(_) | What::Part(_) | What::Usage(_)) | None)
 }

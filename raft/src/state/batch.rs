@@ -3,6 +3,8 @@
 //! Machines keep their own view of what they changed within a batch; the batch itself is only
 //! ever written, never read.
 
+use std::sync::Arc;
+
 use ranch_proto::ids::GroupId;
 use ranch_proto::keys::{self, Bounds};
 use rocksdb::WriteBatch;
@@ -10,6 +12,7 @@ use rocksdb::WriteBatch;
 use crate::convert::snapshot_meta_to_wire;
 use crate::state::error::StateError;
 use crate::state::store::StateStore;
+use crate::state::turn::{Turn, Turns, unhurried};
 use crate::types::SnapshotMeta;
 
 /// Entries and bytes at which a batch is written, though more could be had at once.
@@ -26,6 +29,8 @@ pub(crate) struct ApplyBatch {
     entries: usize,
     held_bytes: usize,
     closed: bool,
+    /// Held while a large command is in the batch.
+    turn: Option<Turn>,
 }
 
 impl ApplyBatch {
@@ -52,6 +57,20 @@ impl ApplyBatch {
     /// Whether no more entries may be added.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Waits for this batch's turn to carry out a large command, unless it has it already. The
+    /// batch ends with the entry at hand, so that the turn ends soon.
+    pub(crate) fn take_turn(&mut self, turns: &Arc<Turns>) {
+        self.close();
+        if self.turn.is_none() {
+            self.turn = Some(unhurried(|| turns.take()));
+        }
+    }
+
+    /// Whether a large command is in the batch.
+    pub(crate) fn is_large(&self) -> bool {
+        self.turn.is_some()
     }
 
     /// Whether it is time to write.

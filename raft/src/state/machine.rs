@@ -23,6 +23,7 @@ use crate::state::shard::ShardMachine;
 use crate::state::snapshot::{Snapshot, SnapshotBuilder, SnapshotFault, SnapshotHandle};
 use crate::state::store::{StateStore, crash_point};
 use crate::state::totals::Totals;
+use crate::state::turn::unhurried;
 use crate::types::{Applied, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// What entries mean. Implementations read no clock and no randomness: the same entries give the
@@ -170,7 +171,11 @@ impl StateMachine {
         }
     }
 
-    fn commit(&mut self, mut batch: ApplyBatch) -> Result<(), StateError> {
+    fn commit(&mut self, batch: ApplyBatch) -> Result<(), StateError> {
+        if batch.is_large() { unhurried(|| self.write(batch)) } else { self.write(batch) }
+    }
+
+    fn write(&mut self, mut batch: ApplyBatch) -> Result<(), StateError> {
         let Some(last) = self.applied.last_log_id else { return Ok(()) };
         if batch.is_empty() {
             return Ok(());

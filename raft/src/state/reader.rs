@@ -11,10 +11,10 @@ use ranch_proto::ids::{GroupId, is_tenant_id};
 use ranch_proto::keys::{self, KeyError, Kind};
 use ranch_proto::pattern::PatternError;
 use ranch_proto::schema::{
-    GetReply, GetScroll, PhextInfo, PhextsReply, ReadReply, ReadRequest, ScanReply, ScanScrolls,
-    Scroll, Usage, read_reply, read_request,
+    GetMany, GetPart, GetReply, GetScroll, ManyReply, PartReply, PhextInfo, PhextsReply, ReadReply,
+    ReadRequest, ScanReply, ScanScrolls, Scroll, Usage, read_reply, read_request,
 };
-use ranch_proto::value::{self, ScrollHeader};
+use ranch_proto::value::{BodyRow, ScrollHeader, parts_of};
 use tokio::sync::watch;
 
 use crate::state::error::StateError;
@@ -24,7 +24,10 @@ use crate::state::shard::{CallsRow, PhextRow, UsageRow, is_storable_phext};
 use crate::state::store::StateStore;
 use crate::state::totals::Totals;
 use crate::state::usages;
+use crate::state::view::{View, body};
 
+/// Bytes of texts after which further ones are left out of an answer about many scrolls.
+const MANY_BYTES_MAX: u64 = 4 << 20;
 /// Most phexts listed in one answer.
 const PHEXTS_MAX: usize = 100_000;
 
@@ -122,12 +125,19 @@ impl ShardReader {
             Some(read_request::What::Usages(list)) => {
                 read_reply::What::Usages(usages::page(&self.store, self.group(), list)?)
             }
+            Some(read_request::What::Many(many)) => {
+                read_reply::What::Many(self.many(tenant, many)?)
+            }
+            Some(read_request::What::Part(part)) => {
+                read_reply::What::Part(PartReply { text: self.part(tenant, part)? })
+            }
             None => return Err(ReadError::Nothing),
         };
         Ok(ReadReply { applied, what: Some(what) })
     }
 
-    /// One scroll, by its encoded coordinate; `None` when there is none.
+    /// One scroll with all of its text, however large, by its encoded coordinate; `None` when
+    /// there is none.
     ///
     /// # Errors
     /// As [`ShardReader::read`].
@@ -137,18 +147,71 @@ impl ShardReader {
         phext: &str,
         coordinate: &[u8],
     ) -> Result<Option<(ScrollHeader, Bytes)>, ReadError> {
-        check(tenant, Some(phext))?;
-        Coordinate::from_key(coordinate)?;
-        let key = keys::body(self.group(), tenant, phext, coordinate);
-        let Some(row) = self.store.get(&key)? else { return Ok(None) };
-        let (header, text) = value::decode_body_row(&row)
-            .map_err(|source| StateError::Value { what: "body", source })?;
-        Ok(Some((header, Bytes::copy_from_slice(text))))
+        let key = self.body_key(tenant, phext, coordinate)?;
+        let view = View::of_this_moment(&self.store);
+        let Some(row) = view.get(&key)? else { return Ok(None) };
+        Ok(Some(match body(&row)? {
+            BodyRow::Whole(header, text) => (header, Bytes::copy_from_slice(text)),
+            BodyRow::InParts(header) => {
+                let mut text = Vec::new();
+                view.text(&key, &header, &mut text)?;
+                (header, text.into())
+            }
+        }))
     }
 
     fn get_scroll(&self, tenant: &str, get: &GetScroll) -> Result<Option<Scroll>, ReadError> {
-        let found = self.get(tenant, &get.phext, &get.coordinate)?;
-        Ok(found.map(|(header, text)| scan::with_text(get.coordinate.clone(), &header, text)))
+        let key = self.body_key(tenant, &get.phext, &get.coordinate)?;
+        // Nearly all scrolls are whole in one row, and one row needs no view of one moment.
+        let now = View::Now(&self.store);
+        let Some(row) = now.get(&key)? else { return Ok(None) };
+        if let BodyRow::Whole(header, text) = body(&row)? {
+            let text = Bytes::copy_from_slice(text);
+            return Ok(Some(scan::with_text(get.coordinate.clone(), &header, text)));
+        }
+        shown(&View::of_this_moment(&self.store), &key, get, &mut 0)
+    }
+
+    /// Several scrolls, as of one moment. Further texts are left out once there are enough bytes
+    /// of them.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn many(&self, tenant: &str, many: &GetMany) -> Result<ManyReply, ReadError> {
+        let view = View::of_this_moment(&self.store);
+        let mut bytes = 0;
+        let replies = many.scrolls.iter().map(|get| {
+            let key = self.body_key(tenant, &get.phext, &get.coordinate)?;
+            Ok(GetReply { scroll: shown(&view, &key, get, &mut bytes)? })
+        });
+        Ok(ManyReply { scrolls: replies.collect::<Result<_, ReadError>>()? })
+    }
+
+    /// A part of a text; `None` when the scroll is not at this revision any more.
+    ///
+    /// # Errors
+    /// As [`ShardReader::read`].
+    pub fn part(&self, tenant: &str, part: &GetPart) -> Result<Option<Bytes>, ReadError> {
+        let key = self.body_key(tenant, &part.phext, &part.coordinate)?;
+        let view = View::of_this_moment(&self.store);
+        let Some(row) = view.get(&key)? else { return Ok(None) };
+        Ok(match body(&row)? {
+            BodyRow::Whole(header, text) => (header.revision == part.revision && part.part == 0)
+                .then(|| Bytes::copy_from_slice(text)),
+            BodyRow::InParts(header) => {
+                let parts = parts_of(header.length.into());
+                if header.revision != part.revision || part.part >= parts {
+                    return Ok(None);
+                }
+                Some(Bytes::copy_from_slice(&view.part(&key, part.part)?))
+            }
+        })
+    }
+
+    fn body_key(&self, tenant: &str, phext: &str, coordinate: &[u8]) -> Result<Vec<u8>, ReadError> {
+        check(tenant, Some(phext))?;
+        Coordinate::from_key(coordinate)?;
+        Ok(keys::body(self.group(), tenant, phext, coordinate))
     }
 
     /// A page of scrolls of one phext, in key order.
@@ -210,6 +273,31 @@ impl ShardReader {
     fn group(&self) -> GroupId {
         self.progress.group()
     }
+}
+
+/// A scroll as answered: with its text or the first part of it, unless `bytes` of texts before it
+/// were enough.
+fn shown(
+    view: &View<'_>,
+    key: &[u8],
+    get: &GetScroll,
+    bytes: &mut u64,
+) -> Result<Option<Scroll>, ReadError> {
+    let Some(row) = view.get(key)? else { return Ok(None) };
+    let (header, text, parts) = match body(&row)? {
+        BodyRow::Whole(header, text) if *bytes + text.len() as u64 <= MANY_BYTES_MAX => {
+            (header, Some(Bytes::copy_from_slice(text)), 0)
+        }
+        BodyRow::Whole(header, _) => (header, None, 1),
+        BodyRow::InParts(header) => {
+            let first = (*bytes < MANY_BYTES_MAX).then(|| view.part(key, 0)).transpose()?;
+            let text = first.map(|part| Bytes::copy_from_slice(&part));
+            (header, text, parts_of(header.length.into()))
+        }
+    };
+    *bytes += text.as_ref().map_or(0, |text| text.len() as u64);
+    let bare = scan::bare(get.coordinate.clone(), &header);
+    Ok(Some(Scroll { text, parts, ..bare }))
 }
 
 fn check(tenant: &str, phext: Option<&str>) -> Result<(), ReadError> {

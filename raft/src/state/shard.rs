@@ -10,6 +10,9 @@
 //!    `OP_KEY_REUSED` if not. Only commands that took effect are remembered under their key.
 //! 3. The operations, see [`ledger`].
 //!
+//! A command too large for one entry arrives in parts, see [`staging`]; the entry that commits it
+//! has the rules above applied to the whole, in one step, under the request id it always had.
+//!
 //! A repeated command's reads give their text again only while the scroll still has the revision
 //! first read; afterwards they answer `OP_ABORTED` rather than a text from another time.
 
@@ -20,7 +23,9 @@ mod dedup;
 mod idempotent;
 mod ledger;
 mod outcome;
+mod rows;
 mod scrolls;
+mod staging;
 mod table;
 
 use std::sync::Arc;
@@ -31,7 +36,7 @@ use ranch_proto::ids::{GroupId, RequestId, is_tenant_id};
 use ranch_proto::keys::{self, Kind};
 use ranch_proto::phext::PHEXT_NAME_BYTES_MAX;
 use ranch_proto::schema::{
-    Command, CommandResult, Idempotency, OpResult, OpStatus, ShardEntry, TenantCalls,
+    Command, CommandResult, Idempotency, OpResult, OpStatus, ShardEntry, StageCommit, TenantCalls,
     op::Kind as OpKind,
 };
 use xxhash_rust::xxh3::xxh3_128;
@@ -53,9 +58,11 @@ use dedup::DedupWindow;
 pub use dedup::{DEDUP_OPS_MAX, DEDUP_WINDOW_MS};
 pub use idempotent::IDEMPOTENCY_MS;
 use idempotent::{Found, Idempotent};
-pub use ledger::SCROLL_MAX;
+pub use ledger::READ_BYTES_MAX;
 use ledger::{Ledger, life_of};
 use outcome::Outcome;
+use staging::Staging;
+pub use staging::{STAGED_MS, STAGED_TENANT_MAX};
 
 /// Applies the entries of one shard.
 pub(crate) struct ShardMachine {
@@ -64,6 +71,7 @@ pub(crate) struct ShardMachine {
     calls: Calls,
     dedup: DedupWindow,
     idempotent: Idempotent,
+    staging: Staging,
     totals: Arc<Totals>,
 }
 
@@ -91,6 +99,7 @@ impl ShardMachine {
             calls: Calls::new(Arc::clone(store), group),
             dedup,
             idempotent: Idempotent::new(Arc::clone(store), group),
+            staging: Staging::load(store, group)?,
             totals: Arc::clone(totals),
         })
     }
@@ -115,6 +124,50 @@ impl ShardMachine {
         if !self.ledger.is_current(&command.tenant, life_of(command))? {
             return Ok(all(command, OpStatus::OpTenantGone));
         }
+        if let Some(part) = &command.stage {
+            // Not remembered: staging a part again changes nothing.
+            let status = self.staging.stage(&command.tenant, part, time.age_ms, batch);
+            return Ok(one(status));
+        }
+        if let Some(commit) = &command.commit {
+            return self.staged(command, commit, time, batch);
+        }
+        self.whole(command, id, time, batch)
+    }
+
+    /// Carries out a command whose parts were staged.
+    fn staged(
+        &mut self,
+        command: &Command,
+        commit: &StageCommit,
+        time: Time,
+        batch: &mut ApplyBatch,
+    ) -> Result<CommandResult, StateError> {
+        let Some(parts) = self.staging.take(&command.tenant, commit, batch)? else {
+            let first = identity(command).and_then(|id| self.dedup.find(&id));
+            // The texts it read are not at hand: what it asked for is gone with the parts.
+            return Ok(first.map_or_else(|| one(OpStatus::OpNotStaged), bare));
+        };
+        let whole = Command::decode(parts).ok().filter(|whole| {
+            let plain = whole.stage.is_none() && whole.commit.is_none() && whole.calls.is_empty();
+            plain && (&whole.tenant, &whole.request_id) == (&command.tenant, &command.request_id)
+        });
+        let (Some(mut whole), Some(id)) = (whole, identity(command)) else {
+            return Ok(one(OpStatus::OpInvalid));
+        };
+        whole.quota_bytes = command.quota_bytes;
+        whole.scroll_max_bytes = command.scroll_max_bytes;
+        whole.life = command.life;
+        self.whole(&whole, id, time, batch)
+    }
+
+    fn whole(
+        &mut self,
+        command: &Command,
+        id: RequestId,
+        time: Time,
+        batch: &mut ApplyBatch,
+    ) -> Result<CommandResult, StateError> {
         if let Some(outcome) = self.dedup.find(&id) {
             let outcome = outcome.clone();
             return self.repeat(command, &outcome);
@@ -145,6 +198,7 @@ impl ShardMachine {
             let group = self.ledger.group();
             self.idempotent.purge(&keys::tenant_bounds(Kind::Idempotent, group, tenant));
             self.calls.purge(tenant);
+            self.staging.purge(tenant);
         }
         Ok(())
     }
@@ -225,6 +279,7 @@ impl Machine for ShardMachine {
         let time = Time { stamp_ms, age_ms: self.clock.advance(stamp_ms) };
         if index.is_multiple_of(BATCH_ALIGNMENT) {
             self.idempotent.sweep(time.age_ms, batch)?;
+            self.staging.sweep(time.age_ms, batch);
         }
         let mut results = Vec::with_capacity(entry.commands.len());
         for command in &entry.commands {
@@ -239,6 +294,7 @@ impl Machine for ShardMachine {
         self.idempotent.finish();
         self.clock.finish(batch);
         self.calls.finish(batch);
+        self.staging.finish();
         let changed = self.ledger.finish(batch)?;
         self.totals.add(changed.scrolls, changed.last_write_ms);
         Ok(())
@@ -278,8 +334,22 @@ fn fresh(results: Vec<OpResult>) -> CommandResult {
     CommandResult { results, repeated_request: false }
 }
 
+/// An answer to a command that is a part, or stands for one that is not at hand.
+fn one(status: OpStatus) -> CommandResult {
+    fresh(vec![OpResult { status: status.into(), ..OpResult::default() }])
+}
+
+/// The first answer again, without any text.
+fn bare(outcome: &Outcome) -> CommandResult {
+    let results = outcome.ops().iter().map(|op| op.result()).collect();
+    CommandResult { results, repeated_request: true }
+}
+
 /// The same refusal for every op.
 fn all(command: &Command, status: OpStatus) -> CommandResult {
+    if command.stage.is_some() || command.commit.is_some() {
+        return one(status);
+    }
     let refused = OpResult { status: status.into(), ..OpResult::default() };
     fresh(vec![refused; command.ops.len()])
 }

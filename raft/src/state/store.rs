@@ -21,6 +21,8 @@ use crate::rocks_metrics;
 use crate::state::error::StateError;
 use crate::state::options::StateOptions;
 use crate::state::progress::Progress;
+use crate::state::turn::Turns;
+use crate::state::view::walk;
 
 /// Format of everything in the directory.
 const VERSION: u32 = 1;
@@ -36,6 +38,7 @@ pub struct StateStore {
     unlogged: WriteOptions,
     plain: ReadOptions,
     machines: Mutex<HashMap<GroupId, Weak<Progress>>>,
+    turns: Arc<Turns>,
 }
 
 impl std::fmt::Debug for StateStore {
@@ -67,6 +70,7 @@ impl StateStore {
             unlogged,
             plain: ReadOptions::default(),
             machines: Mutex::default(),
+            turns: Arc::default(),
         }))
     }
 
@@ -166,17 +170,14 @@ impl StateStore {
     pub(crate) fn for_each(
         &self,
         bounds: keys::Bounds,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
     ) -> Result<(), StateError> {
-        let mut rows = self.db.raw_iterator_opt(Self::range(bounds));
-        rows.seek_to_first();
-        while let Some((key, value)) = rows.item() {
-            if !visit(key, value)? {
-                return Ok(());
-            }
-            rows.next();
-        }
-        rows.status().map_err(StateError::engine("read rows"))
+        walk(self.db.raw_iterator_opt(Self::range(bounds)), visit)
+    }
+
+    /// Where large commands take turns.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// Where snapshots of `group` are staged.

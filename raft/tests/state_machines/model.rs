@@ -1,15 +1,17 @@
-//! Random commands against a model in a few maps: a replica that is restarted and crashed at
-//! random, one that never is, and the model must agree, row by row, wherever batches end.
+//! Random commands, some of them in parts, against a model in a few maps: a replica that is
+//! restarted and crashed at random, one that never is, and the model must agree, row by row,
+//! wherever batches end.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use ranch_proto::schema::{
-    Command, CommandResult, Idempotency, Op, OpResult, OpStatus, ScanScrolls, ShardEntry, Usage,
-    op::Kind,
+    Command, CommandResult, Idempotency, Op, OpResult, OpStatus, ScanScrolls, Scroll, ShardEntry,
+    Usage, op::Kind,
 };
-use ranch_proto::value::scroll_cost;
+use ranch_proto::value::{PART_BYTES, WHOLE_MAX, scroll_cost};
+use ranch_raft::state::READ_BYTES_MAX;
 
 use crate::support::*;
 
@@ -17,11 +19,14 @@ const TENANTS: [&str; 2] = ["will", "will-b"];
 const PHEXTS: [&str; 2] = ["index", "other"];
 const COORDINATES: [&str; 3] = ["1.1.1/1.1.1/1.1.1", "4294967295.1.1/1.1.1/1.1.9", "notes/todo"];
 
+/// The limit of the commands here.
+const SCROLL_MAX: u64 = 5 << 20;
+
 type Place = (String, String, Bytes);
 
 #[derive(Clone, Debug, PartialEq)]
 struct ModelScroll {
-    text: Vec<u8>,
+    text: Bytes,
     revision: u64,
     created_ms: u64,
     modified_ms: u64,
@@ -105,7 +110,7 @@ impl Model {
             if read && result.revision != 0 {
                 match self.scrolls.get(&place(command, op)) {
                     Some(scroll) if scroll.revision == result.revision => {
-                        result.text = Some(scroll.text.clone().into());
+                        result.text = Some(scroll.text.clone());
                     }
                     _ => result.status = OpStatus::OpAborted.into(),
                 }
@@ -120,11 +125,19 @@ impl Model {
         let used = self.used(&command.tenant);
         let quota = command.quota_bytes.unwrap_or(u64::MAX);
         let mut over = None;
+        let mut read_bytes = 0;
         let mut results = Vec::new();
         for (at, op) in command.ops.iter().enumerate() {
             let undone = self.clone();
             let cost = self.used(&command.tenant);
             let mut result = self.op(stamp_ms, command, op);
+            if op.kind() == Kind::Read && result.status() == OpStatus::OpOk {
+                read_bytes += result.bytes;
+                if result.bytes > WHOLE_MAX || read_bytes > READ_BYTES_MAX {
+                    read_bytes -= result.bytes;
+                    result = refused(OpStatus::OpTooLarge, result.revision);
+                }
+            }
             let now = self.used(&command.tenant);
             if now > cost && now > quota {
                 if single {
@@ -160,20 +173,23 @@ impl Model {
         if op.if_revision.is_some_and(|wanted| wanted != found) {
             return refused(OpStatus::OpPreconditionFailed, found);
         }
-        let text = old.as_ref().map_or(Vec::new(), |scroll| scroll.text.clone());
+        let text = old.as_ref().map_or(Bytes::new(), |scroll| scroll.text.clone());
         let counter = self.revisions.get(&command.tenant).map_or(0, |known| known.0);
         let (new, bytes) = match op.kind() {
             Kind::Read => {
                 let length = text.len() as u64;
-                return OpResult { text: old.map(|_| text.into()), ..ok(found, length) };
+                return OpResult { text: old.map(|_| text), ..ok(found, length) };
             }
             Kind::Append if op.text.is_empty() => return ok(counter, 0),
-            Kind::Append => ([text, op.text.to_vec()].concat(), op.text.len()),
-            Kind::Write => (op.text.to_vec(), op.text.len()),
-            _ => (Vec::new(), text.len()),
+            Kind::Append => ([text, op.text.clone()].concat().into(), op.text.len()),
+            Kind::Write => (op.text.clone(), op.text.len()),
+            _ => (Bytes::new(), text.len()),
         };
         if new.is_empty() && old.is_none() {
             return ok(counter, 0);
+        }
+        if new.len() as u64 > SCROLL_MAX {
+            return refused(OpStatus::OpTooLarge, found);
         }
         let latest = self.revisions.get(&command.tenant).map_or(0, |known| known.1);
         let revision = counter + 1;
@@ -201,9 +217,12 @@ fn failed(command: &Command, at: usize, result: OpResult) -> Vec<OpResult> {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let text = prop_oneof![
-        4 => "[a-c\n]{0,12}",
+        64 => "[a-c\n]{0,12}",
         // Past the size from which texts live in blob files.
-        1 => (9_000..12_000_usize).prop_map(|length| "x".repeat(length)),
+        8 => (9_000..12_000_usize).prop_map(|length| "x".repeat(length)),
+        // About the size from which texts are in parts.
+        1 => (PART_BYTES - 2..PART_BYTES + 3).prop_map(|length| "y".repeat(length)),
+        1 => (400_000..2_500_000_usize).prop_map(|length| "z".repeat(length)),
     ];
     let kind = prop_oneof![Just(1_i32), Just(2), Just(2), Just(3), Just(3), Just(3), Just(4)];
     let revision = prop::option::weighted(0.2, 0..4_u64);
@@ -223,7 +242,8 @@ fn any_command() -> impl Strategy<Value = Command> {
     let (one, few) = (prop::collection::vec(any_op(), 1), prop::collection::vec(any_op(), 0..5));
     let ops = prop_oneof![2 => one, 1 => few];
     let idempotency = prop::option::weighted(0.3, (0..3_u8, 0..2_u8));
-    let quota = prop::option::weighted(0.4, 100..20_000_u64);
+    let quota = prop_oneof![100..20_000_u64, 1_000_000..6_000_000_u64];
+    let quota = prop::option::weighted(0.4, quota);
     (0..40_u8, 0..TENANTS.len(), ops, any::<bool>(), quota, idempotency).prop_map(
         |(id, tenant, ops, independent, quota_bytes, idempotency)| Command {
             request_id: vec![id; 16].into(),
@@ -231,6 +251,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             ops,
             independent,
             quota_bytes,
+            scroll_max_bytes: Some(SCROLL_MAX),
             idempotency: idempotency.map(|(key, content)| Idempotency {
                 key: vec![key; 16].into(),
                 content: vec![content; 16].into(),
@@ -257,18 +278,39 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Entries with, for each, whether a batch ends after it and what befalls the second replica.
-fn any_history() -> impl Strategy<Value = Vec<(ShardEntry, bool, Event)>> {
-    let one =
-        (prop::collection::vec(any_command(), 0..4), 0..2_000_u64, any::<bool>(), any_event());
+/// A command, and whether it arrives in parts.
+type Sent = (Command, bool);
+
+/// An entry with its commands as they were before some were cut into parts, whether a batch ends
+/// after it, and what befalls the second replica.
+type Step = (ShardEntry, Vec<Sent>, bool, Event);
+
+fn any_history() -> impl Strategy<Value = Vec<Step>> {
+    let sent = (any_command(), prop::bool::weighted(0.3));
+    let one = (prop::collection::vec(sent, 0..4), 0..2_000_u64, any::<bool>(), any_event());
     prop::collection::vec(one, 1..40).prop_map(|history| {
         let mut stamp_ms = 0;
-        let stamped = history.into_iter().map(|(commands, passed, ends, event)| {
-            stamp_ms += passed;
-            (entry(stamp_ms, commands), ends, event)
-        });
+        let stamped =
+            history.into_iter().map(|(sent, passed, ends, event)| {
+                stamp_ms += passed;
+                let commands = sent.iter().flat_map(|(command, cut)| {
+                    if *cut { in_parts(command) } else { vec![command.clone()] }
+                });
+                (entry(stamp_ms, commands.collect()), sent, ends, event)
+            });
         stamped.collect()
     })
+}
+
+/// What an entry must be answered: all parts well, and their commit what the whole is.
+fn answers(model: &mut Model, stamp_ms: u64, sent: &[Sent]) -> Vec<CommandResult> {
+    let staged = CommandResult { results: vec![ok(0, 0)], repeated_request: false };
+    let each = sent.iter().flat_map(|(command, cut)| {
+        let parts = if *cut { in_parts(command).len() - 1 } else { 0 };
+        let whole = model.command(stamp_ms, command);
+        vec![staged.clone(); parts].into_iter().chain([whole])
+    });
+    each.collect()
 }
 
 fn befall(replica: &mut Replica, event: Event) {
@@ -287,18 +329,37 @@ fn befall(replica: &mut Replica, event: Event) {
     }
 }
 
+fn pages(replica: &Replica, tenant: &str, mut scan: ScanScrolls) -> Vec<Scroll> {
+    let mut scrolls = Vec::new();
+    loop {
+        let page = replica.reader().scan(tenant, &scan).unwrap();
+        scrolls.extend(page.scrolls);
+        if !page.more {
+            return scrolls;
+        }
+        scan.after = page.next_after;
+    }
+}
+
 fn check(replica: &Replica, model: &Model) {
     for tenant in TENANTS {
         assert_eq!(replica.reader().usage(tenant).unwrap(), model.usage(tenant));
         for phext in PHEXTS {
             let scan = ScanScrolls { phext: phext.into(), texts: true, ..Default::default() };
-            let found = replica.reader().scan(tenant, &scan).unwrap().scrolls;
+            let found = pages(replica, tenant, scan);
             let own =
                 model.scrolls.iter().filter(|(place, _)| place.0 == tenant && place.1 == phext);
             let found: Vec<_> = found
                 .into_iter()
                 .map(|scroll| {
-                    let text = scroll.text.unwrap().to_vec();
+                    let text = scroll.text.unwrap_or_else(|| {
+                        // In parts: to be had whole one by one.
+                        assert!(scroll.parts > 1);
+                        let found = replica.reader().get(tenant, phext, &scroll.coordinate);
+                        let (header, text) = found.unwrap().unwrap();
+                        assert_eq!(header.hash, xxhash_rust::xxh3::xxh3_128(&text));
+                        text
+                    });
                     let (revision, created_ms) = (scroll.revision, scroll.created_ms);
                     let modified_ms = scroll.modified_ms;
                     (scroll.coordinate, ModelScroll { text, revision, created_ms, modified_ms })
@@ -306,7 +367,7 @@ fn check(replica: &Replica, model: &Model) {
                 .collect();
             let own: Vec<_> =
                 own.map(|(place, scroll)| (place.2.clone(), scroll.clone())).collect();
-            assert_eq!(found, own);
+            assert!(found == own, "{tenant} {phext}: {} and {}", found.len(), own.len());
         }
     }
 }
@@ -321,9 +382,8 @@ proptest! {
         let mut pending: Vec<ShardEntry> = Vec::new();
         let mut expected: Vec<Vec<CommandResult>> = Vec::new();
         let entries: Vec<_> = history.iter().map(|(entry, ..)| entry.clone()).collect();
-        for (entry, ends, event) in history {
-            let answers = entry.commands.iter().map(|c| model.command(entry.stamp_ms, c)).collect();
-            expected.push(answers);
+        for (entry, sent, ends, event) in history {
+            expected.push(answers(&mut model, entry.stamp_ms, &sent));
             pending.push(entry);
             if ends {
                 let first = expected.len() - pending.len();

@@ -1,8 +1,8 @@
 //! What each operation answers and leaves behind, and when it is refused.
 
 use ranch_proto::schema::{Command, Idempotency, Op, OpStatus, Usage};
-use ranch_proto::value::SCROLL_COST;
-use ranch_raft::state::{SCROLL_MAX, StateError};
+use ranch_proto::value::{SCROLL_COST, SCROLL_MAX};
+use ranch_raft::state::StateError;
 
 use crate::support::*;
 
@@ -203,12 +203,24 @@ fn an_atomic_command_is_judged_by_what_it_leaves() {
 #[test]
 fn scrolls_have_a_largest_size() {
     let mut replica = Replica::new();
-    let largest = "x".repeat(usize::try_from(SCROLL_MAX).unwrap());
-    assert_eq!(replica.op(write(A, &largest)), ok(1, SCROLL_MAX));
-    assert_eq!(replica.op(append(A, "x")), refused(OpStatus::OpTooLarge, 1));
-    let larger = format!("{largest}x");
-    assert_eq!(replica.op(write(B, &larger)), refused(OpStatus::OpTooLarge, 0));
-    assert_eq!(replica.text(A), Some(largest));
+    let mut limited = |limit: Option<u64>, op: Op| {
+        let command = Command { scroll_max_bytes: limit, ..command(vec![op]) };
+        replica.run(1, command).results.remove(0)
+    };
+    let too_large = |revision| refused(OpStatus::OpTooLarge, revision);
+    assert_eq!(limited(Some(10), write(A, "12345678901")), too_large(0));
+    assert_eq!(limited(Some(10), write(A, "1234567890")), ok(1, 10));
+    assert_eq!(limited(Some(10), append(A, "x")), too_large(1));
+    assert_eq!(limited(Some(11), append(A, "x")), ok(2, 1));
+    // A limit that was lowered lets large scrolls shrink.
+    assert_eq!(limited(Some(5), append(A, "x")), too_large(2));
+    assert_eq!(limited(Some(5), write(A, "x")), ok(3, 1));
+    // Without one it is 4 MiB, and never above what any ranch may allow.
+    let text = |bytes: u64| "x".repeat(usize::try_from(bytes).unwrap());
+    assert_eq!(limited(None, write(A, &text(4 << 20))), ok(4, 4 << 20));
+    assert_eq!(limited(None, append(A, "x")), too_large(4));
+    assert_eq!(limited(Some(u64::MAX), write(A, &text(SCROLL_MAX))), ok(5, SCROLL_MAX));
+    assert_eq!(limited(Some(u64::MAX), append(A, "x")), too_large(5));
 }
 
 #[test]

@@ -18,6 +18,9 @@ use ranch_raft::types::{Entry, SnapshotMeta};
 use crate::support::*;
 
 const A: &str = "1.1.1/1.1.1/1.1.1";
+/// Where a scroll in parts is, and where one will be whose upload is under way.
+const PARTED: &str = "5.1.1/1.1.1/1.1.1";
+const UPLOADED: &str = "6.1.1/1.1.1/1.1.1";
 
 /// A snapshot as it is on the wire.
 #[derive(Clone)]
@@ -62,7 +65,17 @@ fn source() -> Replica {
     let calls = vec![MethodCalls { method: CallMethod::Write.into(), count: 300 }];
     let calls = vec![TenantCalls { tenant: TENANT.into(), calls, life: 0 }];
     replica.run(5_000, Command { calls, ..Command::default() });
+    replica.op(write(PARTED, &"ä".repeat(1_300_000)));
+    for part in &in_parts(&upload())[..2] {
+        replica.run(1_500, part.clone());
+    }
     replica
+}
+
+/// A command that has not wholly arrived when the snapshot is taken.
+fn upload() -> Command {
+    let request_id = vec![9; 16].into();
+    Command { request_id, ..command(vec![write(UPLOADED, &"u".repeat(1_200_000))]) }
 }
 
 /// A replica that is behind, with scrolls the source does not have.
@@ -99,6 +112,7 @@ fn rows_arrive_as_they_were_and_old_ones_are_gone() {
     assert_eq!(rows(target.store(), other), before);
     assert_eq!(target.text("9.9.1/1.1.1/1.1.1"), None);
     assert_eq!(target.text("1.1.50/1.1.1/1.1.1"), source.text("1.1.50/1.1.1/1.1.1"));
+    assert_eq!(target.text(PARTED).unwrap(), "ä".repeat(1_300_000));
     assert_eq!(target.reader().applied(), sent.meta.last_log_id.unwrap().index);
     assert_eq!(target.reader().durable_applied(), target.reader().applied());
     assert_eq!(target.reader().scrolls(), source.reader().scrolls());
@@ -108,6 +122,13 @@ fn rows_arrive_as_they_were_and_old_ones_are_gone() {
     assert_eq!(current.meta, sent.meta);
     drop(current);
 
+    // The upload goes on where it was, with both.
+    for replica in [&mut source, &mut target] {
+        let rest = in_parts(&upload()).split_off(2);
+        let answers: Vec<_> = rest.into_iter().map(|part| replica.run(77, part)).collect();
+        assert_eq!(answers.last().unwrap().results[0].status(), OpStatus::OpOk, "{answers:?}");
+        assert_eq!(replica.text(UPLOADED).unwrap().len(), 1_200_000);
+    }
     // What was remembered came along, usage goes on, and both survive.
     let next = command(vec![append(A, "?")]);
     for replica in [&mut source, &mut target] {
@@ -149,7 +170,7 @@ fn a_snapshot_shows_one_moment() {
         }
     });
     assert_eq!(end, before);
-    assert_eq!(meta.last_log_id, Some(log_id(301)));
+    assert_eq!(meta.last_log_id, Some(log_id(304)));
 }
 
 fn damaged(change: impl FnOnce(&mut Sent)) -> SnapshotFault {

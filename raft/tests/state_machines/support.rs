@@ -11,6 +11,7 @@ use ranch_proto::ids::GroupId;
 use ranch_proto::schema::{
     Command, CommandResult, Op, OpResult, OpStatus, ShardEntry, SnapshotEnd, op::Kind,
 };
+use ranch_proto::stage::Cut;
 use ranch_raft::state::{
     ENTRY_VERSION, ShardReader, SnapshotPiece, SnapshotSource, StateMachine, StateOptions,
     StateStore,
@@ -181,6 +182,15 @@ pub fn command(ops: Vec<Op>) -> Command {
         ops,
         ..Command::default()
     }
+}
+
+/// The commands that bring a command in parts; the last one carries it out.
+pub fn in_parts(command: &Command) -> Vec<Command> {
+    let cut = Cut::new(command.clone());
+    let parts = (0..cut.parts()).map(|part| cut.part(part));
+    let (quota_bytes, scroll_max_bytes) = (command.quota_bytes, command.scroll_max_bytes);
+    let commit = Command { quota_bytes, scroll_max_bytes, ..cut.commit() };
+    parts.chain([commit]).collect()
 }
 
 pub fn key(coordinate: &str) -> Vec<u8> {

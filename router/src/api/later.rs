@@ -25,7 +25,6 @@ const fn administrators(path: &'static str, meaning: &'static str) -> Endpoint {
 }
 
 static ENDPOINTS: &[Endpoint] = &[
-    tenants("batch", true, "carries out many operations in one request"),
     tenants("search", true, "finds scrolls by their text"),
     tenants("watch", false, "streams changes as they happen"),
     tenants("history/*", true, "lists earlier revisions of a scroll"),
@@ -68,13 +67,13 @@ mod tests {
     #[test]
     fn paths_match_by_segments() {
         for (path, expected) in [
-            ("batch", Some("batch")),
+            ("search", Some("search")),
             ("history/1.1.1/1.1.1/1.1.1", Some("history/*")),
             ("admin/cluster/nodes/1/drain", Some("admin/cluster/nodes/:id/drain")),
             ("admin/cluster/nodes//drain", None),
             ("admin/cluster/nodes/1/drain/x", None),
             ("history", None),
-            ("batches", None),
+            ("searches", None),
             ("", None),
         ] {
             assert_eq!(find(path).map(|endpoint| endpoint.path), expected, "{path}");

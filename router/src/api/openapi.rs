@@ -16,7 +16,7 @@ use utoipa::openapi::{
 };
 
 use crate::api::describe::{HttpMethod, Operation, Parameter, Place, Reply, operation, reply};
-use crate::api::{BASE, admin, health, reload, rest, sq, tenants, whole};
+use crate::api::{BASE, admin, batch, health, reload, rest, sq, tenants, whole};
 use crate::http::answer::{self, Answer, JSON};
 
 /// An error, in the form RFC 9457 gives it.
@@ -29,6 +29,7 @@ const PROBLEM: &str = r#"{
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "field": {"type": "string", "description": "The parameter, header or member at fault."},
+        "failed": {"type": "integer", "description": "The operation of a batch at fault, from 0."},
         "outcome": {"type": "string", "description": "The write may or may not take effect."}
     }
 }"#;
@@ -51,8 +52,8 @@ pub fn answer() -> Answer {
 /// All operations there are.
 fn operations() -> impl Iterator<Item = &'static Operation> {
     let tables = [health::OPERATIONS, sq::OPERATIONS, whole::OPERATIONS, rest::OPERATIONS];
-    let admin = [admin::OPERATIONS, tenants::operations::OPERATIONS, reload::OPERATIONS];
-    tables.into_iter().chain(admin).chain([OPERATIONS]).flatten()
+    let others = [batch::OPERATIONS, admin::OPERATIONS, tenants::operations::OPERATIONS];
+    tables.into_iter().chain(others).chain([reload::OPERATIONS, OPERATIONS]).flatten()
 }
 
 /// The description of itself.

@@ -1,5 +1,5 @@
 //! Walking over the scrolls of a phext page by page, and answers made while walking. Nothing of a
-//! phext is held but the page at hand.
+//! phext is held but the page at hand, and a large scroll makes a page of its own.
 //!
 //! Pages are read one after the other, so a walk during writes may show some of them and not
 //! others; each scroll is shown as it was at one moment, and the order never breaks.
@@ -9,26 +9,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::HeaderValue;
-use ranch_proto::schema::{
-    GetScroll, ReadReply, ReadRequest, ScanScrolls, Scroll, TenantRecord, read_reply, read_request,
-};
+use ranch_proto::schema::{ScanScrolls, Scroll, TenantRecord, read_reply, read_request};
+use ranch_proto::value::parts_of;
 use ranch_proto::{Coordinate, Shards};
 
+use crate::api::source::Source;
 use crate::api::{Call, scrolls};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::forward::{ForwardError, Home};
+use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer, Pieces};
-
-/// Where a request reads: a tenant's shard, and how fresh. Outlives the request's head, so that
-/// answers can be made while they are sent.
-pub struct Source<S> {
-    app: Arc<App<S>>,
-    tenant: String,
-    shard: Home,
-    stale: bool,
-}
+use crate::large::Share;
 
 /// A walk over scrolls.
 pub struct Pages<S> {
@@ -36,64 +28,28 @@ pub struct Pages<S> {
     scan: ScanScrolls,
     /// How many scrolls may still be shown; `None` for all.
     left: Option<u64>,
+    /// What the shard's last page has left to show.
+    rest: std::vec::IntoIter<Scroll>,
+    applied: Option<u64>,
     ended: bool,
-}
-
-/// Some scrolls in order.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The scrolls.
-    pub scrolls: Vec<Scroll>,
-    /// The log index a stale page reflects.
-    pub applied: Option<u64>,
-    /// No page follows.
-    pub last: bool,
-    /// There are more scrolls, but no more were asked for.
-    pub cut: bool,
-}
-
-impl<S> Clone for Source<S> {
-    fn clone(&self) -> Self {
-        let Self { app, tenant, shard, stale } = self;
-        Self { app: Arc::clone(app), tenant: tenant.clone(), shard: *shard, stale: *stale }
-    }
+    cut: bool,
+    /// Memory for the large text of the page before, which is done with when the next is wanted.
+    share: Option<Share>,
 }
 
 impl<S: Shards> Source<S> {
-    /// Where `call` reads.
-    pub fn new(call: &Call<'_, S>, caller: &Caller) -> Result<Self, ApiError> {
-        Ok(Self {
-            app: Arc::clone(call.app),
-            tenant: caller.tenant.clone(),
-            shard: caller.shard,
-            stale: scrolls::is_stale(call.query)?,
-        })
-    }
-
     /// A walk over what `scan` describes, showing at most `limit` scrolls.
     pub fn pages(&self, scan: ScanScrolls, limit: Option<u64>) -> Pages<S> {
-        Pages { source: self.clone(), scan, left: limit, ended: false }
-    }
-
-    /// The scroll at an encoded coordinate, if there is one, and the log index a stale read
-    /// reflects.
-    pub async fn scroll(
-        &self,
-        get: GetScroll,
-    ) -> Result<(Option<Scroll>, Option<u64>), ForwardError> {
-        let reply = self.read(read_request::What::Get(get)).await?;
-        match reply.what {
-            Some(read_reply::What::Get(get)) => {
-                Ok((get.scroll, self.stale.then_some(reply.applied)))
-            }
-            _ => Err(ForwardError::Garbled),
+        Pages {
+            source: self.clone(),
+            scan,
+            left: limit,
+            rest: Vec::new().into_iter(),
+            applied: None,
+            ended: limit == Some(0),
+            cut: false,
+            share: None,
         }
-    }
-
-    async fn read(&self, what: read_request::What) -> Result<ReadReply, ForwardError> {
-        let what = Some(what);
-        let request = ReadRequest { tenant: self.tenant.clone(), stale: self.stale, what };
-        self.app.forward.read(self.shard, request).await
     }
 }
 
@@ -110,24 +66,36 @@ impl<S: Shards> Pages<S> {
 
     /// A walk for an administrator over all that `scan` describes of a tenant.
     pub fn of_tenant(app: &Arc<App<S>>, tenant: &TenantRecord, scan: ScanScrolls) -> Self {
-        let source = Source {
-            app: Arc::clone(app),
-            tenant: tenant.id.clone(),
-            shard: Home::from(tenant),
-            stale: false,
-        };
-        source.pages(scan, None)
+        Source::of_tenant(app, tenant).pages(scan, None)
     }
 
-    /// The next page; an empty one that is the last when the walk has ended.
+    /// The memory that the last page's large text takes, to be kept as long as the text.
+    pub fn take_share(&mut self) -> Option<Share> {
+        self.share.take()
+    }
+
+    /// The next page, which may be empty; an empty one that is the last when the walk has ended.
     pub async fn next(&mut self) -> Result<Page, ForwardError> {
-        if self.ended || self.left == Some(0) {
-            return Ok(Page { last: true, ..Page::default() });
+        self.share = None;
+        if self.rest.as_slice().is_empty() && !self.ended {
+            self.fetch().await?;
         }
+        let scrolls = match self.rest.as_slice().iter().position(|scroll| self.is_partial(scroll)) {
+            None => std::mem::take(&mut self.rest).collect(),
+            Some(0) => self.rest_of_first().await?,
+            Some(small) => self.rest.by_ref().take(small).collect(),
+        };
+        let last = self.ended && self.rest.as_slice().is_empty();
+        Ok(Page { scrolls, applied: self.applied, last, cut: last && self.cut })
+    }
+
+    /// Reads a page of the shard.
+    async fn fetch(&mut self) -> Result<(), ForwardError> {
         let mut scan = self.scan.clone();
         scan.limit = self.left.map_or(0, |left| u32::try_from(left).unwrap_or(u32::MAX));
-        let reply = self.source.read(read_request::What::Scan(scan)).await?;
-        let Some(read_reply::What::Scan(page)) = reply.what else {
+        let (Some(read_reply::What::Scan(page)), applied) =
+            self.source.ask(read_request::What::Scan(scan)).await?
+        else {
             return Err(ForwardError::Garbled);
         };
         if let Some(left) = &mut self.left {
@@ -135,18 +103,55 @@ impl<S: Shards> Pages<S> {
         }
         let done = self.left == Some(0);
         self.ended = !page.more || done;
+        self.cut = page.more && done;
         // Without progress the walk would never end.
         if page.more && page.next_after <= self.scan.after {
             return Err(ForwardError::Garbled);
         }
         self.scan.after = page.next_after;
-        Ok(Page {
-            scrolls: page.scrolls,
-            applied: self.source.stale.then_some(reply.applied),
-            last: self.ended,
-            cut: page.more && done,
-        })
+        self.applied = applied;
+        self.rest = page.scrolls.into_iter();
+        Ok(())
     }
+
+    /// Whether a scroll is not all there that was asked for.
+    fn is_partial(&self, scroll: &Scroll) -> bool {
+        scroll.line_cut || (self.scan.texts && scroll.text.is_none())
+    }
+
+    /// The first scroll, made whole; none when it is gone by now.
+    async fn rest_of_first(&mut self) -> Result<Vec<Scroll>, ForwardError> {
+        let Some(scroll) = self.rest.next() else { return Ok(Vec::new()) };
+        // A line that is cut does not say how many parts there are: the shard does.
+        let parts = scroll.parts.max(parts_of(scroll.length)).max(1);
+        let scroll = Scroll { parts, ..scroll };
+        let Some(whole) = self.source.whole(&self.scan.phext, scroll).await? else {
+            return Ok(Vec::new());
+        };
+        self.share = whole.share;
+        let mut scroll = whole.scroll;
+        if !self.scan.texts {
+            let text = scroll.text.take().unwrap_or_default();
+            let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            let line = std::str::from_utf8(line).map_err(|_| ForwardError::Garbled)?;
+            scroll.more_lines = line.len() < text.len();
+            line.clone_into(&mut scroll.first_line);
+        }
+        Ok(vec![scroll])
+    }
+}
+
+/// Some scrolls in order.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The scrolls.
+    pub scrolls: Vec<Scroll>,
+    /// The log index a stale page reflects.
+    pub applied: Option<u64>,
+    /// No page follows.
+    pub last: bool,
+    /// There are more scrolls, but no more were asked for.
+    pub cut: bool,
 }
 
 /// How scrolls are put into an answer.

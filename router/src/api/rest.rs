@@ -78,19 +78,23 @@ async fn read<S: Shards>(
     caller: &Caller,
     place: Place,
 ) -> Result<Answer, ApiError> {
-    let coordinate = place.coordinate.clone();
+    let Place { phext, coordinate } = place.clone();
     let found = scrolls::read(call, caller, place).await?;
-    let Some(scroll) = found.scroll else {
-        return Err(ApiError::NoScroll { coordinate: coordinate.to_string() });
-    };
-    let mut answer = if preconditions::is_known(call.headers, scroll.revision) {
-        answer::empty(StatusCode::NOT_MODIFIED)
+    let none = || ApiError::NoScroll { coordinate: coordinate.to_string() };
+    let scroll = found.scroll.ok_or_else(none)?;
+    let (revision, modified_ms, mut answer);
+    if preconditions::is_known(call.headers, scroll.revision) {
+        (revision, modified_ms) = (scroll.revision, scroll.modified_ms);
+        answer = answer::empty(StatusCode::NOT_MODIFIED);
     } else {
-        answer::text(scroll.text.unwrap_or_default())
-    };
+        let whole = scrolls::whole(call, caller, &phext, scroll).await?.ok_or_else(none)?;
+        (revision, modified_ms) = (whole.scroll.revision, whole.scroll.modified_ms);
+        answer = answer::text(whole.scroll.text.unwrap_or_default());
+        answer.body_mut().share = whole.share;
+    }
     let headers = answer.headers_mut();
-    headers.insert(ETAG, preconditions::etag(scroll.revision));
-    if let Ok(modified) = HeaderValue::from_maybe_shared(date::http(scroll.modified_ms)) {
+    headers.insert(ETAG, preconditions::etag(revision));
+    if let Ok(modified) = HeaderValue::from_maybe_shared(date::http(modified_ms)) {
         headers.insert(LAST_MODIFIED, modified);
     }
     scrolls::mark_stale(&mut answer, found.applied);

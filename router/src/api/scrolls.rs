@@ -13,13 +13,16 @@ use ranch_proto::{Coordinate, RequestId, Shards};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::api::Call;
+use crate::api::source::{Source, Whole};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
 use crate::http::params::Query;
 use crate::http::{body, preconditions};
+use crate::large::Share;
 
-const REVISION: HeaderName = HeaderName::from_static("x-ranch-revision");
+/// Says the revision a write was given.
+pub const REVISION: HeaderName = HeaderName::from_static("x-ranch-revision");
 const STORED_AT: HeaderName = HeaderName::from_static("x-ranch-stored-at");
 const APPLIED: HeaderName = HeaderName::from_static("x-ranch-applied");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -36,12 +39,22 @@ pub struct Place {
 }
 
 /// A scroll as read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Found {
-    /// The scroll, if there is one.
+    /// The scroll, if there is one; a large one with the first part of its text until it is
+    /// [made whole](whole).
     pub scroll: Option<Scroll>,
     /// The log index a stale read reflects.
     pub applied: Option<u64>,
+}
+
+/// The text a write brings.
+#[derive(Debug)]
+pub struct Given {
+    /// The text.
+    pub text: Bytes,
+    /// The share of memory it takes, to be kept until it is stored.
+    pub share: Option<Share>,
 }
 
 /// The phext a request names, or the default one.
@@ -95,17 +108,31 @@ pub async fn read<S: Shards>(
     }
 }
 
+/// The scroll with all of its text; `None` when it went while the text was read.
+pub async fn whole<S: Shards>(
+    call: &Call<'_, S>,
+    caller: &Caller,
+    phext: &str,
+    scroll: Scroll,
+) -> Result<Option<Whole>, ApiError> {
+    if scroll.parts == 0 {
+        return Ok(Some(Whole { scroll, share: None }));
+    }
+    let source = Source::new(call, caller)?;
+    Ok(Box::pin(source.whole(phext, scroll)).await?)
+}
+
 /// The text a write brings: the body of the request, or `s` where there is none.
-pub async fn text<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes, ApiError> {
+pub async fn text<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Given, ApiError> {
     let options = &call.app.options;
     let limit = options.scroll_max_bytes;
-    let mut text = Bytes::new();
+    let (mut text, mut share) = (Bytes::new(), None);
     if call.method != http::Method::GET {
-        text =
-            body::read(body, limit, options.body_timeout).await.map_err(|error| match error {
-                ApiError::BodyTooLarge { limit } => ApiError::ScrollTooLarge { limit },
-                other => other,
-            })?;
+        let read = body::read_large(body, limit, options.body_timeout, &call.app.budget);
+        (text, share) = read.await.map_err(|error| match error {
+            ApiError::BodyTooLarge { limit } => ApiError::ScrollTooLarge { limit },
+            other => other,
+        })?;
     }
     if text.is_empty() {
         text = Bytes::from(call.query.get("s").unwrap_or_default().to_owned());
@@ -115,10 +142,16 @@ pub async fn text<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes
     } else if let Err(error) = std::str::from_utf8(&text) {
         return Err(ApiError::NotUtf8 { at: error.valid_up_to() });
     }
-    match text.iter().position(|byte| is_delimiter(*byte)) {
-        Some(at) => Err(ApiError::Delimiter { byte: text[at], at }),
-        None => Ok(text),
+    match delimiter_in(&text) {
+        Some(error) => Err(error),
+        None => Ok(Given { text, share }),
     }
+}
+
+/// What is wrong with a text that holds a delimiter.
+pub fn delimiter_in(text: &[u8]) -> Option<ApiError> {
+    let at = text.iter().position(|byte| is_delimiter(*byte))?;
+    Some(ApiError::Delimiter { byte: text[at], at })
 }
 
 /// Changes one scroll, once, and answers in the words of `sentence`, which is given the bytes the
@@ -143,7 +176,7 @@ pub async fn change<S: Shards>(
     let command = Command {
         request_id: Bytes::copy_from_slice(&RequestId::random().0),
         tenant: caller.tenant.clone(),
-        idempotency: idempotency(call, &caller.tenant, &op)?,
+        idempotency: idempotency(call, &caller.tenant, || content_of(&op))?,
         ops: vec![op],
         ..Command::default()
     };
@@ -161,7 +194,7 @@ pub async fn change<S: Shards>(
 }
 
 /// What became of an op, as an error unless it succeeded.
-fn check(result: &OpResult) -> Result<(), ApiError> {
+pub fn check(result: &OpResult) -> Result<(), ApiError> {
     match result.status() {
         OpStatus::OpOk => Ok(()),
         OpStatus::OpPreconditionFailed => Err(ApiError::Changed { found: result.revision }),
@@ -169,7 +202,7 @@ fn check(result: &OpResult) -> Result<(), ApiError> {
         OpStatus::OpTooLarge => Err(ApiError::ScrollFull),
         OpStatus::OpKeyReused => Err(ApiError::KeyReused),
         OpStatus::OpTenantGone => Err(ApiError::Unauthorized),
-        status @ (OpStatus::OpUnspecified | OpStatus::OpAborted | OpStatus::OpInvalid) => {
+        status => {
             tracing::error!(?status, "a shard refused an op the router had checked");
             Err(ApiError::Garbled)
         }
@@ -178,10 +211,10 @@ fn check(result: &OpResult) -> Result<(), ApiError> {
 
 /// The Idempotency-Key of a request as shards know it: a hash of the key, and one of what it is
 /// used for.
-fn idempotency<S>(
+pub fn idempotency<S>(
     call: &Call<'_, S>,
     tenant: &str,
-    op: &Op,
+    content: impl FnOnce() -> Bytes,
 ) -> Result<Option<Idempotency>, ApiError> {
     let Some(key) = call.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = key.as_bytes();
@@ -191,20 +224,24 @@ fn idempotency<S>(
             expected: "1 to 255 characters",
         });
     }
+    Ok(Some(Idempotency { key: hash([tenant.as_bytes(), key]), content: content() }))
+}
+
+/// What an op does, as a hash.
+pub fn content_of(op: &Op) -> Bytes {
     let condition = op.if_revision.map(u64::to_be_bytes);
-    let content = hash([
+    hash([
         &op.kind.to_be_bytes()[..],
         op.phext.as_bytes(),
         &op.coordinate,
         &op.text,
         condition.as_ref().map_or(&[], |bytes| &bytes[..]),
-    ]);
-    Ok(Some(Idempotency { key: hash([tenant.as_bytes(), key]), content }))
+    ])
 }
 
 /// XXH3-128 over parts, each after its length as u64 big-endian, so that they cannot be cut
 /// differently.
-fn hash<const N: usize>(parts: [&[u8]; N]) -> Bytes {
+pub fn hash<const N: usize>(parts: [&[u8]; N]) -> Bytes {
     let mut hasher = Xxh3::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_be_bytes());

@@ -11,7 +11,7 @@ use crate::api::describe::{
     self, C, FRESH, HttpMethod, IF_MATCH, IF_NONE_MATCH, ONCE, Operation, P, Parameter, Reply, S,
     SCROLL, operation, query, reply, text,
 };
-use crate::api::scrolls::{self, Place};
+use crate::api::scrolls::{self, Given, Place};
 use crate::api::{Call, Methods, infer};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -97,13 +97,19 @@ pub async fn answer<S: Shards>(
 async fn select<S: Shards>(call: &Call<'_, S>, caller: &Caller) -> Result<Answer, ApiError> {
     let place = Place::of_query(call.query)?;
     let printed = (caller.profile == Profile::Memory).then(|| place.coordinate.to_string());
+    let phext = place.phext.clone();
     let found = scrolls::read(call, caller, place).await?;
-    let text = match (found.scroll, printed) {
-        (Some(scroll), _) => scroll.text.unwrap_or_default(),
+    let whole = match found.scroll {
+        Some(scroll) => scrolls::whole(call, caller, &phext, scroll).await?,
+        None => None,
+    };
+    let (text, share) = match (whole, printed) {
+        (Some(whole), _) => (whole.scroll.text.unwrap_or_default(), whole.share),
         (None, Some(coordinate)) => return Err(ApiError::NoScroll { coordinate }),
-        (None, None) => Bytes::new(),
+        (None, None) => (Bytes::new(), None),
     };
     let mut answer = answer::text(text);
+    answer.body_mut().share = share;
     scrolls::mark_stale(&mut answer, found.applied);
     Ok(answer)
 }
@@ -114,7 +120,7 @@ async fn insert<S: Shards>(
     body: Incoming,
 ) -> Result<Answer, ApiError> {
     let place = Place::of_query(call.query)?;
-    let text = scrolls::text(call, body).await?;
+    let Given { text, share: _share } = scrolls::text(call, body).await?;
     let kind = match caller.profile {
         Profile::Sq => Kind::Append,
         Profile::Memory => Kind::Write,
@@ -131,7 +137,7 @@ pub async fn update<S: Shards>(
     place: Place,
     body: Incoming,
 ) -> Result<Answer, ApiError> {
-    let text = scrolls::text(call, body).await?;
+    let Given { text, share: _share } = scrolls::text(call, body).await?;
     let length = text.len();
     let sentence = |_| format!("Updated {length} bytes");
     scrolls::change(call, caller, place, (Kind::Write, text), sentence).await

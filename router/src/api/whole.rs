@@ -87,7 +87,7 @@ pub async fn answer<S: Shards>(
         Endpoint::Checksum => checksum(call, caller, phext).await,
         Endpoint::Status => status(call, caller, phext).await,
         Endpoint::Toc => {
-            let scan = ScanScrolls { phext, ..ScanScrolls::default() };
+            let scan = ScanScrolls { phext, whole_lines: true, ..ScanScrolls::default() };
             pages::answer(Pages::new(call, caller, scan, None)?, TEXT, Toc { empty: true }).await
         }
         Endpoint::JsonExport => {

@@ -54,6 +54,7 @@ impl ApiError {
             status: status.as_u16(),
             detail: self.to_string(),
             field,
+            failed: if let Self::Op { index, .. } = self { Some(*index) } else { None },
             outcome: unknown.then_some("unknown"),
         }
     }
@@ -69,6 +70,9 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
+    /// The operation of a batch that is at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
 }

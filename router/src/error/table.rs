@@ -41,6 +41,12 @@ impl ApiError {
             Self::BrokenBody => (S::BAD_REQUEST, "broken-body", Some("body")),
             Self::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", Some("body")),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body-too-large", Some("body")),
+            Self::TooManyOps { .. } => (S::PAYLOAD_TOO_LARGE, "too-many-ops", Some("ops")),
+            Self::BatchReadsTooMuch { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "batch-reads-too-much", Some("ops"))
+            }
+            Self::ChangedSince => (S::CONFLICT, "changed-since", Some("c")),
+            Self::Op { error, .. } => error.row_in_a_batch(),
             Self::ScrollTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "scroll-too-large", Some("s")),
             Self::ScrollFull => (S::PAYLOAD_TOO_LARGE, "scroll-full", Some("s")),
             Self::ExportTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "export-too-large", Some("p")),
@@ -66,6 +72,17 @@ impl ApiError {
             Self::TooManyConnections => (S::SERVICE_UNAVAILABLE, "overloaded", None),
             Self::Garbled => (S::INTERNAL_SERVER_ERROR, "garbled", None),
         }
+    }
+
+    /// The line of what is wrong with one op, whose fields are those of the batch's JSON.
+    fn row_in_a_batch(&self) -> Row {
+        let (status, name, field) = self.row();
+        let field = match field {
+            Some("s") => Some("text"),
+            Some("If-Match") => Some("if_rev"),
+            other => other,
+        };
+        (status, name, field)
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::forward::ForwardError;
 use crate::http::guard::InFlight;
+use crate::large::Share;
 use crate::request_log::Line;
 
 /// An answer to one request.
@@ -28,11 +29,16 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// JSON that describes an error (RFC 9457).
 pub const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// Most bytes handed to a connection at once.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// The body of an [`Answer`]. It also keeps its connection counted as busy until it is sent.
 pub struct AnswerBody {
     content: Content,
     pub(crate) in_flight: Option<InFlight>,
     line: Option<Box<Line>>,
+    /// Memory a large text takes until it is sent.
+    pub(crate) share: Option<Share>,
 }
 
 enum Content {
@@ -61,13 +67,13 @@ impl AnswerBody {
 
 impl From<Bytes> for AnswerBody {
     fn from(bytes: Bytes) -> Self {
-        Self { content: Content::Whole(bytes), in_flight: None, line: None }
+        Self { content: Content::Whole(bytes), in_flight: None, line: None, share: None }
     }
 }
 
 impl From<Pieces> for AnswerBody {
     fn from(pieces: Pieces) -> Self {
-        Self { content: Content::Pieces(pieces), in_flight: None, line: None }
+        Self { content: Content::Pieces(pieces), in_flight: None, line: None, share: None }
     }
 }
 
@@ -82,7 +88,12 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            // A large body goes out in pieces, so that it is not thought sent while most of it
+            // waits for the client.
+            Content::Whole(bytes) => {
+                let length = bytes.len().min(PIECE_BYTES);
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
+            }
             Content::Pieces(pieces) => {
                 let piece = pieces.as_mut().poll_next(cx);
                 if let (Poll::Ready(Some(Ok(piece))), Some(line)) = (&piece, &mut this.line) {

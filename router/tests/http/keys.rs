@@ -106,7 +106,6 @@ async fn tenants_see_nothing_of_each_other() {
 async fn what_is_not_built_says_so() {
     let router = Router::start().await;
     for (key, method, path) in [
-        (WILL, Method::POST, "batch"),
         (WILL, Method::GET, "search"),
         (WILL, Method::GET, "watch"),
         (WILL, Method::GET, "history/1.1.1/1.1.1/1.1.1"),

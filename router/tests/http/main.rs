@@ -7,11 +7,13 @@
 mod support;
 
 mod admin;
+mod batch;
 mod delta;
 mod edges;
 mod failover;
 mod fuzz;
 mod keys;
+mod large;
 mod limits;
 mod metrics;
 mod refusals;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 use ranch_proto::{Coordinate, Pattern};
+use tokio::sync::Semaphore;
 
 use super::super::api::{PAGE, Page, Precondition, Scrolls};
 use super::super::error::CliError;
@@ -18,6 +19,10 @@ use super::source::Source;
 const TRY_MAX: Duration = Duration::from_mins(1);
 /// Between attempts, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Most bytes of texts on their way at once, in units of [`UNIT_BYTES`].
+const UNITS_MAX: u32 = 2 * 1024;
+const UNIT_BYTES: usize = 64 << 10;
 
 /// A scroll the ranch did not take.
 pub struct Refusal {
@@ -65,11 +70,21 @@ impl<'a> Upload<'a> {
     /// Sends every scroll. A refusal of one is noted and the others go on; what concerns all of
     /// them ends the upload.
     pub async fn run(&self, in_flight: usize) -> Result<Done, CliError> {
-        let sends = self.source.scrolls()?.map(|scroll| async move {
+        let room = Semaphore::new(UNITS_MAX as usize);
+        let sends = stream::iter(self.source.scrolls()?).then(|scroll| async {
             let (at, text) = scroll?;
-            Ok::<_, CliError>((at, self.send(at, text).await))
+            // Large ones wait here, so that few are in memory at once.
+            let units = u32::try_from(text.len() / UNIT_BYTES).unwrap_or(UNITS_MAX);
+            let held = room.acquire_many(units.min(UNITS_MAX)).await;
+            Ok::<_, CliError>((at, text, held))
         });
-        let mut results = stream::iter(sends).buffered(in_flight);
+        let sends = sends.map(|scroll| async {
+            let (at, text, held) = scroll?;
+            let sent = self.send(at, text).await;
+            drop(held);
+            Ok::<_, CliError>((at, sent))
+        });
+        let mut results = std::pin::pin!(sends.buffered(in_flight));
         let mut done = Done::default();
         while let Some(result) = results.next().await {
             let (at, sent) = result?;

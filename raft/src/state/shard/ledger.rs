@@ -12,7 +12,7 @@ use ranch_proto::coordinate::Coordinate;
 use ranch_proto::ids::GroupId;
 use ranch_proto::keys;
 use ranch_proto::schema::{Command, Op, OpResult, OpStatus, op::Kind};
-use ranch_proto::value::scroll_cost;
+use ranch_proto::value::{SCROLL_MAX, WHOLE_MAX, scroll_cost};
 
 use crate::state::batch::ApplyBatch;
 use crate::state::error::StateError;
@@ -22,8 +22,11 @@ use crate::state::shard::scrolls::{Head, Scrolls, Undo};
 use crate::state::shard::table::Table;
 use crate::state::store::StateStore;
 
-/// Largest text of a scroll, in bytes. Larger ones need the chunks of DESIGN 2, not built yet.
-pub const SCROLL_MAX: u64 = 4 << 20;
+/// Most bytes of texts the reads of one command are given; each at most a text that is kept
+/// whole. More is to be read outside of commands.
+pub const READ_BYTES_MAX: u64 = 4 << 20;
+/// Largest text of a scroll where a command does not say, in bytes.
+const SCROLL_MAX_UNSAID: u64 = 4 << 20;
 
 /// Scrolls and totals of a shard as of the batch under way.
 pub(super) struct Ledger {
@@ -54,6 +57,8 @@ struct Run<'a> {
     undo: Option<Vec<Step>>,
     /// The first op that grew usage past the quota, where that is judged at the end.
     over: Option<usize>,
+    /// Bytes of texts read so far.
+    read_bytes: u64,
 }
 
 /// One change with what it did to its phext's totals.
@@ -133,7 +138,7 @@ impl Ledger {
     ) -> Result<Vec<OpResult>, StateError> {
         keys::usage_into(&mut self.key, self.group, &command.tenant);
         let tenant = self.tenants.find(&self.store, &self.key)?;
-        let mut run = Run { command, stamp_ms, tenant, undo: None, over: None };
+        let mut run = Run { command, stamp_ms, tenant, undo: None, over: None, read_bytes: 0 };
         if command.independent || command.ops.len() < 2 {
             return (0..command.ops.len()).map(|at| self.op(&mut run, at)).collect();
         }
@@ -197,6 +202,10 @@ impl Ledger {
             Kind::Write => given,
             Kind::Delete => 0,
             Kind::Read | Kind::Unspecified => {
+                if length > WHOLE_MAX || run.read_bytes + length > READ_BYTES_MAX {
+                    return Ok(refused(OpStatus::OpTooLarge, found));
+                }
+                run.read_bytes += length;
                 let text = self.scrolls.text(place);
                 return Ok(OpResult { text, ..done(found, length) });
             }
@@ -208,7 +217,7 @@ impl Ledger {
         if nothing_to_do {
             return Ok(done(self.tenants.get(run.tenant).revision, 0));
         }
-        if after > SCROLL_MAX {
+        if after > scroll_max(run.command) {
             return Ok(refused(OpStatus::OpTooLarge, found));
         }
         let change = Change { place, before, after: (after > 0).then_some(after) };
@@ -305,7 +314,7 @@ impl Ledger {
     pub(super) fn finish(&mut self, batch: &mut ApplyBatch) -> Result<Changed, StateError> {
         let mut changed = Changed::default();
         self.purged.clear();
-        self.scrolls.finish(batch)?;
+        self.scrolls.finish(&self.store, batch)?;
         self.phexts.finish(batch, |_, _| ());
         self.tenants.finish(batch, |before, now| {
             changed.scrolls += now.scrolls.wrapping_sub(before.scrolls).cast_signed();
@@ -327,6 +336,11 @@ fn checked(op: &Op) -> Option<Kind> {
     let text = matches!(kind, Kind::Write | Kind::Append);
     let storable = is_storable_phext(&op.phext) && (!text || str::from_utf8(&op.text).is_ok());
     storable.then_some(kind)
+}
+
+/// Largest text an op of this command may leave behind.
+fn scroll_max(command: &Command) -> u64 {
+    command.scroll_max_bytes.unwrap_or(SCROLL_MAX_UNSAID).min(SCROLL_MAX)
 }
 
 fn is_over(command: &Command, storage_bytes: u64) -> bool {

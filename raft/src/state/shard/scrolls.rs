@@ -2,17 +2,22 @@
 //!
 //! A scroll's row is read when it is first touched and written once at the batch's end, however
 //! often it was changed between; repeated appends grow one buffer. Texts are read only by those
-//! who need them.
+//! who need them; of a text in parts an append needs the last one only.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use ranch_proto::keys::{self, Bounds, Kind};
-use ranch_proto::value::{self, ScrollHeader};
+use ranch_proto::value::{BodyRow, PART_BYTES, ScrollHeader};
 
 use crate::state::batch::ApplyBatch;
 use crate::state::error::StateError;
+use crate::state::shard::rows::{Grown, RowWriter};
 use crate::state::store::StateStore;
+use crate::state::view;
+
+/// Most room an append makes for further ones.
+const ROOM_MAX: usize = PART_BYTES;
 
 /// What is known of a scroll without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +34,17 @@ enum Text {
     Whole(Bytes),
     /// Grown by appends of this batch.
     Growing(Vec<u8>),
+    /// In parts, with what follows the last full one; what is before that stays as it is stored.
+    Behind {
+        kept: u64,
+        tail: Vec<u8>,
+    },
 }
 
 struct Slot {
     scroll: Option<(Head, Text)>,
-    stored: bool,
+    /// What the database has.
+    stored: Option<Head>,
     dirty: bool,
 }
 
@@ -54,6 +65,7 @@ pub(super) struct Scrolls {
     places: HashMap<Box<[u8]>, usize>,
     slots: Vec<Slot>,
     loaded_bytes: usize,
+    writer: RowWriter,
 }
 
 impl Scrolls {
@@ -75,7 +87,8 @@ impl Scrolls {
         let header_key: Box<[u8]> = (&*key).into();
         let scroll = if with_text { self.load_body(store, key)? } else { load_head(store, key)? };
         let place = self.slots.len();
-        self.slots.push(Slot { stored: scroll.is_some(), scroll, dirty: false });
+        let stored = scroll.as_ref().map(|(head, _)| *head);
+        self.slots.push(Slot { scroll, stored, dirty: false });
         self.places.insert(header_key, place);
         Ok(place)
     }
@@ -87,10 +100,16 @@ impl Scrolls {
     ) -> Result<Option<(Head, Text)>, StateError> {
         keys::set_kind(key, Kind::Body);
         let Some(row) = store.get(key)? else { return Ok(None) };
-        let (header, text) = value::decode_body_row(&row)
-            .map_err(|source| StateError::Value { what: "body", source })?;
-        self.loaded_bytes += text.len();
-        Ok(Some((head_of(&header), Text::Whole(Bytes::copy_from_slice(text)))))
+        let (header, text) = match view::body(&row)? {
+            BodyRow::Whole(header, text) => (header, Text::Whole(Bytes::copy_from_slice(text))),
+            BodyRow::InParts(header) => (header, load_tail(store, key, header.length.into())?),
+        };
+        self.loaded_bytes += match &text {
+            Text::Whole(text) => text.len(),
+            Text::Behind { tail, .. } => tail.len(),
+            Text::Stored | Text::Growing(_) => 0,
+        };
+        Ok(Some((head_of(&header), text)))
     }
 
     /// The scroll's head; `None` when there is no scroll.
@@ -98,12 +117,12 @@ impl Scrolls {
         self.slots[place].scroll.as_ref().map(|(head, _)| *head)
     }
 
-    /// The text of a scroll that was found with its text.
+    /// The text of a scroll that was found with its text, unless that is in parts.
     pub(super) fn text(&self, place: usize) -> Option<Bytes> {
         match &self.slots[place].scroll {
             Some((_, Text::Whole(text))) => Some(text.clone()),
             Some((_, Text::Growing(text))) => Some(Bytes::copy_from_slice(text)),
-            Some((_, Text::Stored)) | None => None,
+            Some((_, Text::Stored | Text::Behind { .. })) | None => None,
         }
     }
 
@@ -128,7 +147,9 @@ impl Scrolls {
         self.loaded_bytes += addition.len();
         let slot = &mut self.slots[place];
         let dirty = slot.dirty;
-        if let Some((old_head, Text::Growing(text))) = &mut slot.scroll {
+        if let Some((old_head, Text::Growing(text) | Text::Behind { tail: text, .. })) =
+            &mut slot.scroll
+        {
             text.extend_from_slice(addition);
             slot.dirty = true;
             return Undo::Shorten { place, head: std::mem::replace(old_head, head), dirty };
@@ -136,7 +157,8 @@ impl Scrolls {
         let text = match &slot.scroll {
             Some((_, Text::Whole(old))) => {
                 // Room for more of the same, as appends come in runs.
-                let mut text = Vec::with_capacity(old.len() + addition.len() * 2);
+                let room = addition.len().min(ROOM_MAX);
+                let mut text = Vec::with_capacity(old.len() + addition.len() + room);
                 text.extend_from_slice(old);
                 text.extend_from_slice(addition);
                 Text::Growing(text)
@@ -156,9 +178,16 @@ impl Scrolls {
             }
             Undo::Shorten { place, head, dirty } => {
                 let slot = &mut self.slots[place];
-                if let Some((now, Text::Growing(text))) = &mut slot.scroll {
-                    text.truncate(head.length as usize);
-                    *now = head;
+                match &mut slot.scroll {
+                    Some((now, Text::Growing(text))) => {
+                        text.truncate(head.length as usize);
+                        *now = head;
+                    }
+                    Some((now, Text::Behind { kept, tail })) => {
+                        tail.truncate((head.length - *kept) as usize);
+                        *now = head;
+                    }
+                    _ => {}
                 }
                 slot.dirty = dirty;
             }
@@ -168,9 +197,11 @@ impl Scrolls {
     /// Takes note that the rows of `bounds`, which are of headers, are removed by the batch under
     /// way.
     pub(super) fn forget(&mut self, (low, high): &Bounds) {
+        // Revisions may begin anew, and must not be taken for those from before.
+        self.writer.forget_hashes();
         for (key, &place) in &self.places {
             if (low.as_slice()..high).contains(&&**key) {
-                self.slots[place] = Slot { scroll: None, stored: false, dirty: false };
+                self.slots[place] = Slot { scroll: None, stored: None, dirty: false };
             }
         }
     }
@@ -181,38 +212,49 @@ impl Scrolls {
     }
 
     /// Adds all changed scrolls to the batch and forgets them.
-    pub(super) fn finish(&mut self, batch: &mut ApplyBatch) -> Result<(), StateError> {
-        let mut row = Vec::new();
-        for (header_key, place) in self.places.drain() {
-            let slot = &self.slots[place];
-            if !slot.dirty {
-                continue;
-            }
-            let mut body_key = header_key.clone();
-            keys::set_kind(&mut body_key, Kind::Body);
-            let text = match &slot.scroll {
-                None if slot.stored => {
-                    batch.delete(&header_key);
-                    batch.delete(&body_key);
-                    continue;
+    pub(super) fn finish(
+        &mut self,
+        store: &StateStore,
+        batch: &mut ApplyBatch,
+    ) -> Result<(), StateError> {
+        for (key, place) in self.places.drain() {
+            let Slot { scroll, stored, dirty: true } = &self.slots[place] else { continue };
+            let before = stored.map(|head| head.length);
+            match scroll {
+                None => self.writer.remove(&key, before, batch),
+                Some((head, Text::Whole(text))) => {
+                    self.writer.whole((&key, head), text, before, batch);
                 }
-                None => continue,
-                Some((_, Text::Whole(text))) => text.as_ref(),
-                Some((_, Text::Growing(text))) => text.as_slice(),
+                Some((head, Text::Growing(text))) => {
+                    self.writer.whole((&key, head), text, before, batch);
+                }
+                Some((head, Text::Behind { kept, tail })) => {
+                    let stored = stored.ok_or(StateError::HalfScroll)?;
+                    let grown = Grown { stored, kept: *kept, tail };
+                    self.writer.grown((&key, head), &grown, store, batch)?;
+                }
                 // Whoever changes a scroll brings its text.
                 Some((_, Text::Stored)) => return Err(StateError::HalfScroll),
-            };
-            let Some((head, _)) = &slot.scroll else { continue };
-            let header =
-                ScrollHeader::describe(text, head.revision, head.created_ms, head.modified_ms);
-            value::encode_header_row(&header, text, &mut row);
-            batch.put(&header_key, &row);
-            value::encode_body_row(&header, text, &mut row);
-            batch.put(&body_key, &row);
+            }
         }
         self.slots.clear();
         Ok(())
     }
+}
+
+/// What follows the last full part of a text whose body is under `key`.
+fn load_tail(store: &StateStore, key: &[u8], length: u64) -> Result<Text, StateError> {
+    let kept = length / PART_BYTES as u64 * PART_BYTES as u64;
+    let tail = if kept == length {
+        Vec::new()
+    } else {
+        let part = store.get(&keys::body_part(key, view::part_at(kept)))?;
+        part.ok_or(StateError::HalfScroll)?.to_vec()
+    };
+    if kept + tail.len() as u64 != length {
+        return Err(StateError::HalfScroll);
+    }
+    Ok(Text::Behind { kept, tail })
 }
 
 fn load_head(store: &StateStore, key: &[u8]) -> Result<Option<(Head, Text)>, StateError> {

@@ -33,6 +33,7 @@ const ALL: &[Target<'static>] = &[
     Target::Rest(rest::Endpoint::List, "x"),
     Target::Rest(rest::Endpoint::List, ""),
     Target::Rest(rest::Endpoint::Delete, "x"),
+    Target::Batch,
     Target::Admin(admin::Endpoint::Cluster),
     Target::Admin(admin::Endpoint::Metrics),
     Target::Admin(admin::Endpoint::Tenants),
@@ -80,6 +81,7 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
             rest::Endpoint::List => "list/{prefix}",
             rest::Endpoint::Delete => "delete/{c}",
         },
+        Target::Batch => "batch",
         Target::Admin(endpoint) => match endpoint {
             admin::Endpoint::Cluster => "admin/cluster",
             admin::Endpoint::Metrics => "metrics",

@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use ranch_proto::schema::{ScanScrolls, Scroll};
 use ranch_proto::{Coordinate, Shards};
 
-use crate::api::pages::{Page, Pages, Source};
+use crate::api::pages::{Page, Pages};
+use crate::api::source::Source;
 use crate::api::whole::listing::{self, Comparison, Listing};
 use crate::api::whole::text::{Size, Writer, numeric};
 use crate::api::{Call, scrolls};
@@ -23,6 +24,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer, TEXT};
+use crate::large::Share;
 
 /// What stands where a listed scroll is not stored.
 const MISSING: Bytes = Bytes::from_static(b"---sq:Scroll-Missing---");
@@ -76,7 +78,7 @@ pub async fn answer<S: Shards>(
         plan: Plan::new(listing),
         on_their_way: FuturesOrdered::new(),
         bytes: VecDeque::new(),
-        at_hand: Part::Scrolls(Vec::new().into_iter()),
+        at_hand: NOTHING,
         writer: Writer::new(),
     };
     let pieces = stream::try_unfold(delta, |mut delta| async move {
@@ -217,8 +219,14 @@ impl Plan {
 /// A segment, fetched.
 enum Part {
     Missing(Range<usize>),
-    Scrolls(std::vec::IntoIter<Scroll>),
+    Scrolls {
+        scrolls: std::vec::IntoIter<Scroll>,
+        /// The memory that large ones among them take.
+        _shares: Vec<Share>,
+    },
 }
+
+const NOTHING: Part = Part::Missing(0..0);
 
 /// The answer on its way out.
 struct Delta<S> {
@@ -259,7 +267,7 @@ impl<S: Shards> Delta<S> {
             Part::Missing(entries) => {
                 entries.next().map(|entry| (self.plan.listing.coordinate(entry), MISSING))
             }
-            Part::Scrolls(scrolls) => match scrolls.next() {
+            Part::Scrolls { scrolls, .. } => match scrolls.next() {
                 Some(scroll) => Some((numeric(&scroll)?, scroll.text.unwrap_or_default())),
                 None => None,
             },
@@ -268,6 +276,8 @@ impl<S: Shards> Delta<S> {
 
     /// Puts the next segment at hand; false when there is none.
     async fn fetch(&mut self) -> Result<bool, ForwardError> {
+        // What was at hand is written; its memory may be what the next one waits for.
+        self.at_hand = NOTHING;
         loop {
             self.ask_ahead();
             if let Some(part) = self.on_their_way.next().await {
@@ -319,12 +329,13 @@ async fn texts<S: Shards>(
 ) -> Result<Part, ForwardError> {
     let scan = ScanScrolls { after: run.after, texts: true, ..scan };
     let mut pages = source.pages(scan, Some(run.scrolls));
-    let mut found = Vec::new();
+    let (mut found, mut shares) = (Vec::new(), Vec::new());
     loop {
         let page = pages.next().await?;
+        shares.extend(pages.take_share());
         found.extend(page.scrolls.into_iter().filter(|scroll| scroll.coordinate <= run.last));
         if page.last {
-            return Ok(Part::Scrolls(found.into_iter()));
+            return Ok(Part::Scrolls { scrolls: found.into_iter(), _shares: shares });
         }
     }
 }

@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 use ranch_proto::schema::{GetScroll, ScanScrolls, Scroll};
 use ranch_proto::{Coordinate, Shards};
 
-use crate::api::pages::{self, Pages, Source};
+use crate::api::pages::{self, Pages};
+use crate::api::source::Source;
 use crate::api::whole::listing;
 use crate::api::whole::text::PIECE_BYTES;
 use crate::api::{Call, scrolls};
@@ -21,6 +22,7 @@ use crate::error::ApiError;
 use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer, JSON};
 use crate::http::params::Query;
+use crate::large::Share;
 
 /// Largest set, in bytes.
 const SET_BYTES_MAX: u64 = 16 << 20;
@@ -49,6 +51,7 @@ pub async fn answer<S: Shards>(
         range: wanted.range.map(|(from, to)| Walk { from, to, pages: None }),
         left: wanted.limit,
         stage: Stage::Begin,
+        share: None,
     };
     // The first piece is made before the status is decided.
     let first = results.next().await?;
@@ -169,11 +172,14 @@ struct Results<S> {
     /// How many results may still be given; `None` for all.
     left: Option<u64>,
     stage: Stage,
+    /// Memory for a large text of the piece before, which is sent when the next is wanted.
+    share: Option<Share>,
 }
 
 impl<S: Shards> Results<S> {
     /// The next piece; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, ForwardError> {
+        self.share = None;
         let mut out = Vec::new();
         if self.stage == Stage::Begin {
             out.push(b'[');
@@ -216,10 +222,34 @@ impl<S: Shards> Results<S> {
         out: &mut Vec<u8>,
     ) -> Result<(), ForwardError> {
         let scrolls = self.scrolls(&points).await?;
-        for (coordinate, scroll) in points.iter().zip(&scrolls) {
-            self.give(coordinate, scroll.as_ref(), out)?;
+        let mut left = points.into_iter().zip(scrolls);
+        while let Some((coordinate, scroll)) = left.next() {
+            let large = scroll.as_ref().is_some_and(|scroll| scroll.parts > 0);
+            let scroll = self.whole(scroll).await?;
+            self.give(&coordinate, scroll.as_ref(), out)?;
+            if large {
+                // One is enough for a piece. The others are read anew when their turn comes.
+                let others = left.map(|(coordinate, _)| coordinate);
+                let set = std::mem::replace(&mut self.set, Vec::new().into_iter().peekable());
+                self.set = others.chain(set).collect::<Vec<_>>().into_iter().peekable();
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// A scroll with all of its text, in memory of which a share is kept until the next piece.
+    async fn whole(&mut self, scroll: Option<Scroll>) -> Result<Option<Scroll>, ForwardError> {
+        match scroll {
+            Some(scroll) if scroll.parts > 0 => {
+                let whole = self.source.whole(&self.phext, scroll).await?;
+                Ok(whole.map(|whole| {
+                    self.share = whole.share;
+                    whole.scroll
+                }))
+            }
+            small => Ok(small),
+        }
     }
 
     /// The scrolls at some coordinates, read at once.
@@ -251,7 +281,8 @@ impl<S: Shards> Results<S> {
         } else {
             walk.pages = Some(self.pages(&walk));
             let first = self.scrolls(std::slice::from_ref(&walk.from)).await?;
-            (first.into_iter().flatten().collect(), walk.from == walk.to)
+            let first = self.whole(first.into_iter().flatten().next()).await?;
+            (first.into_iter().collect(), walk.from == walk.to)
         };
         for scroll in scrolls {
             let coordinate = pages::coordinate(&scroll)?;

@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::forward::ForwardError;
 
-/// About how large a piece is, in bytes; a scroll is never cut.
+/// How large a piece is, in bytes, unless it is the last.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
 /// The text of a phext on its way out.
@@ -140,7 +140,7 @@ impl Writer {
 
     /// Writes what is left of the scroll at hand, and whether `out` has become a whole piece.
     pub fn advance(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some((coordinate, text)) = &self.next else { return out.len() >= PIECE_BYTES };
+        let Some((coordinate, text)) = &mut self.next else { return out.len() >= PIECE_BYTES };
         while let Some(dimension) = (0..9).find(|&index| self.at[index] != coordinate[index]) {
             let room = PIECE_BYTES.saturating_sub(out.len());
             if room == 0 {
@@ -153,8 +153,11 @@ impl Writer {
             self.at[dimension] += run;
             self.at[dimension + 1..].fill(1);
         }
-        out.extend_from_slice(text);
-        self.next = None;
+        let room = PIECE_BYTES.saturating_sub(out.len());
+        out.extend_from_slice(&text.split_to(room.min(text.len())));
+        if text.is_empty() {
+            self.next = None;
+        }
         out.len() >= PIECE_BYTES
     }
 }

@@ -62,6 +62,18 @@ pub struct MemoryShards {
     pub down: Mutex<HashSet<u32>>,
     /// How many more pages of scrolls are given before none are; `None` for all.
     pub pages_until_silence: Mutex<Option<u32>>,
+    pub uploads: Mutex<Uploads>,
+}
+
+/// What is to befall uploads and large texts.
+#[derive(Default)]
+pub struct Uploads {
+    /// Answers to commits still to be lost.
+    lose: u32,
+    /// Uploads still to be forgotten before they are committed.
+    forget: u32,
+    /// A tenant, and the text its first scroll gets before the next part is read.
+    change: Option<(String, String)>,
 }
 
 impl MemoryShards {
@@ -78,6 +90,7 @@ impl MemoryShards {
             leader: Mutex::new(Some(1)),
             down: Mutex::default(),
             pages_until_silence: Mutex::default(),
+            uploads: Mutex::default(),
         })
     }
 
@@ -87,6 +100,44 @@ impl MemoryShards {
 
     pub fn take_calls(&self) -> Vec<Seen> {
         std::mem::take(&mut self.calls.lock())
+    }
+
+    /// Loses the answers to so many commits of uploads.
+    pub fn lose_commits(&self, count: u32) {
+        self.uploads.lock().lose = count;
+    }
+
+    /// Forgets so many uploads just before they are committed.
+    pub fn forget_uploads(&self, count: u32) {
+        self.uploads.lock().forget = count;
+    }
+
+    /// Gives a tenant's first scroll another text just before the next part of one is read.
+    pub fn change_before_next_part(&self, tenant: &str, text: &str) {
+        self.uploads.lock().change = Some((tenant.to_owned(), text.to_owned()));
+    }
+
+    /// Does what was asked for with a request on its way; says whether its answer is to be lost.
+    fn befall(&self, body: &request::Body) -> bool {
+        let mut uploads = self.uploads.lock();
+        match body {
+            request::Body::Command(command) if command.commit.is_some() => {
+                if uploads.forget > 0 {
+                    uploads.forget -= 1;
+                    self.state.lock().staged.clear();
+                }
+                let lose = uploads.lose > 0;
+                uploads.lose = uploads.lose.saturating_sub(1);
+                lose
+            }
+            request::Body::Read(read) if matches!(read.what, Some(read_request::What::Part(_))) => {
+                if let Some((tenant, text)) = uploads.change.take() {
+                    self.state.lock().replace_first(&tenant, &text);
+                }
+                false
+            }
+            _ => false,
+        }
     }
 
     /// Whether this is a page that is not to be given.
@@ -204,7 +255,9 @@ impl Shards for MemoryShards {
                 return Err(ShardError::Unknown { detail: detail() });
             }
         }
-        Ok(Reply { body: Some(self.carry_out(node, charge, body)?) })
+        let lost = self.befall(&body);
+        let body = Some(self.carry_out(node, charge, body)?);
+        if lost { Err(ShardError::Unknown { detail: detail() }) } else { Ok(Reply { body }) }
     }
 
     async fn node_status(&self, node: NodeId, _: Instant) -> Result<NodeStatusReply, ShardError> {

@@ -4,18 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use prost::Message;
 use ranch_proto::schema::{
-    CallMethod, Command, CommandResult, GetReply, ListUsages, MethodCalls, Op, OpResult, OpStatus,
-    PhextInfo, PhextsReply, ReadReply, ReadRequest, ScanReply, ScanScrolls, Scroll, Tally,
-    TenantCalls, TenantUsageRow, Usage, UsagesReply, op::Kind, read_reply, read_request,
+    CallMethod, Command, CommandResult, GetReply, GetScroll, ListUsages, ManyReply, MethodCalls,
+    Op, OpResult, OpStatus, PartReply, PhextInfo, PhextsReply, ReadReply, ReadRequest, ScanReply,
+    ScanScrolls, Scroll, Tally, TenantCalls, TenantUsageRow, Usage, UsagesReply, op::Kind,
+    read_reply, read_request,
 };
-use ranch_proto::value::SCROLL_COST;
+use ranch_proto::value::{PART_BYTES, SCROLL_COST, parts_of};
 use ranch_proto::{Coordinate, Pattern};
 
 /// When revision 0 would have been written.
 pub const EPOCH_MS: u64 = 1_772_366_400_000;
 /// Scrolls a page, few, so that every walk takes several.
 const PAGE: usize = 3;
+/// Texts that come with the answer about many scrolls; few, so that some have to be fetched.
+const MANY_TEXTS: usize = 5;
+/// Longest first line given, even where whole ones are asked for; short for ASCII tests.
+const LINE_MAX: usize = 300;
 
 type Place = (String, String, Vec<u8>);
 
@@ -25,6 +31,8 @@ pub struct State {
     revisions: HashMap<String, u64>,
     seen: HashMap<Bytes, CommandResult>,
     keys: HashMap<Bytes, (Bytes, CommandResult)>,
+    /// Parts of uploads, by tenant and upload.
+    pub staged: HashMap<(String, Bytes), BTreeMap<u32, Bytes>>,
     pub applied: u64,
     /// How many texts walks have shown.
     pub texts_read: usize,
@@ -32,10 +40,25 @@ pub struct State {
 }
 
 impl State {
-    /// Applies a command of one op, once a request id.
+    /// Applies a command, once a request id.
     pub fn apply(&mut self, command: &Command, quota: Option<u64>) -> CommandResult {
+        if let Some(stage) = &command.stage {
+            let place = (command.tenant.clone(), stage.upload.clone());
+            let parts = self.staged.entry(place).or_default();
+            parts.insert(stage.part, stage.bytes.clone());
+            return one(OpStatus::OpOk, 0, 0);
+        }
         if let Some(first) = self.seen.get(&command.request_id) {
             return CommandResult { repeated_request: true, ..first.clone() };
+        }
+        if let Some(commit) = &command.commit {
+            let place = (command.tenant.clone(), commit.upload.clone());
+            let parts = self.staged.remove(&place).unwrap_or_default();
+            let whole: Vec<u8> = parts.into_values().flatten().collect();
+            if commit.hash != xxhash_rust::xxh3::xxh3_128(&whole).to_be_bytes().to_vec() {
+                return one(OpStatus::OpNotStaged, 0, 0);
+            }
+            return self.apply(&Command::decode(&whole[..]).unwrap(), quota);
         }
         self.applied += 1;
         let result = self.apply_new(command, quota);
@@ -44,24 +67,48 @@ impl State {
     }
 
     fn apply_new(&mut self, command: &Command, quota: Option<u64>) -> CommandResult {
-        let [op] = &command.ops[..] else { panic!("tests send one op a command") };
         if let Some(idempotency) = &command.idempotency
             && let Some((content, first)) = self.keys.get(&idempotency.key)
         {
             return if *content == idempotency.content {
                 CommandResult { repeated_request: true, ..first.clone() }
             } else {
-                one(OpStatus::OpKeyReused, 0, 0)
+                let reused = one(OpStatus::OpKeyReused, 0, 0).results.remove(0);
+                let results = vec![reused; command.ops.len()];
+                CommandResult { results, repeated_request: false }
             };
         }
-        let result = self.op(&command.tenant, op, quota);
+        let result = self.ops(command, quota);
+        let done = result.results.iter().all(|result| result.status() == OpStatus::OpOk);
         if let Some(idempotency) = &command.idempotency
-            && result.results[0].status() == OpStatus::OpOk
+            && done
         {
             let remembered = (idempotency.content.clone(), result.clone());
             self.keys.insert(idempotency.key.clone(), remembered);
         }
         result
+    }
+
+    /// All ops, or none of them when one of an atomic command is refused.
+    fn ops(&mut self, command: &Command, quota: Option<u64>) -> CommandResult {
+        let before = (self.scrolls.clone(), self.revisions.clone());
+        let mut results = Vec::new();
+        for op in &command.ops {
+            results.extend(self.op(&command.tenant, op, quota).results);
+        }
+        let failed = results.iter().position(|result| result.status() != OpStatus::OpOk);
+        if let Some(failed) = failed
+            && !command.independent
+        {
+            (self.scrolls, self.revisions) = before;
+            let aborted = one(OpStatus::OpAborted, 0, 0).results.remove(0);
+            for (at, result) in results.iter_mut().enumerate() {
+                if at != failed {
+                    *result = aborted.clone();
+                }
+            }
+        }
+        CommandResult { results, repeated_request: false }
     }
 
     fn op(&mut self, tenant: &str, op: &Op, quota: Option<u64>) -> CommandResult {
@@ -76,7 +123,12 @@ impl State {
             Kind::Append => ([&old[..], &op.text[..]].concat().into(), op.text.len()),
             Kind::Write => (op.text.clone(), op.text.len()),
             Kind::Delete => (Bytes::new(), old.len()),
-            kind => panic!("tests do not send {kind:?}"),
+            Kind::Read => {
+                let mut read = one(OpStatus::OpOk, found, old.len() as u64);
+                read.results[0].text = (found > 0).then_some(old);
+                return read;
+            }
+            Kind::Unspecified => panic!("tests do not send it"),
         };
         if after == old {
             return one(OpStatus::OpOk, self.revision(tenant), bytes as u64);
@@ -101,6 +153,17 @@ impl State {
         self.revisions.remove(tenant);
     }
 
+    /// Gives a tenant's first scroll another text; none removes it.
+    pub fn replace_first(&mut self, tenant: &str, text: &str) {
+        let first = self.scrolls.keys().find(|place| place.0 == tenant).unwrap().clone();
+        let revision = self.revision(tenant) + 1;
+        self.revisions.insert(tenant.to_owned(), revision);
+        self.scrolls.remove(&first);
+        if !text.is_empty() {
+            self.scrolls.insert(first, (revision, Bytes::copy_from_slice(text.as_bytes())));
+        }
+    }
+
     fn revision(&self, tenant: &str) -> u64 {
         self.revisions.get(tenant).copied().unwrap_or(0)
     }
@@ -109,10 +172,23 @@ impl State {
         let tenant = request.tenant.as_str();
         let what = match request.what.as_ref().unwrap() {
             read_request::What::Get(get) => {
-                let place = (tenant.to_owned(), get.phext.clone(), get.coordinate.to_vec());
-                let scroll = self.scrolls.get_key_value(&place);
-                let scroll = scroll.map(|(place, stored)| shown(place, stored, true));
-                read_reply::What::Get(GetReply { scroll })
+                read_reply::What::Get(GetReply { scroll: self.get(tenant, get, true) })
+            }
+            read_request::What::Many(many) => {
+                // Only the first ones come with their texts, as if those had been enough.
+                let scrolls = many.scrolls.iter().enumerate();
+                let scrolls = scrolls
+                    .map(|(at, get)| GetReply { scroll: self.get(tenant, get, at < MANY_TEXTS) });
+                read_reply::What::Many(ManyReply { scrolls: scrolls.collect() })
+            }
+            read_request::What::Part(part) => {
+                let place = (tenant.to_owned(), part.phext.clone(), part.coordinate.to_vec());
+                let scroll = self.scrolls.get(&place).filter(|stored| stored.0 == part.revision);
+                let text = scroll.and_then(|(_, text)| {
+                    let from = part.part as usize * PART_BYTES;
+                    (from < text.len()).then(|| text.slice(from..text.len().min(from + PART_BYTES)))
+                });
+                read_reply::What::Part(PartReply { text })
             }
             read_request::What::Scan(scan) => read_reply::What::Scan(self.scan(tenant, scan)),
             read_request::What::Usage(_) => read_reply::What::Usage(self.usage(tenant)),
@@ -120,6 +196,18 @@ impl State {
             read_request::What::Usages(list) => read_reply::What::Usages(self.usages(list)),
         };
         ReadReply { applied: self.applied, what: Some(what) }
+    }
+
+    fn get(&self, tenant: &str, get: &GetScroll, with_text: bool) -> Option<Scroll> {
+        let place = (tenant.to_owned(), get.phext.clone(), get.coordinate.to_vec());
+        let (place, stored) = self.scrolls.get_key_value(&place)?;
+        let mut scroll = shown(place, stored, with_text);
+        if with_text && scroll.parts > 0 {
+            scroll.text = Some(stored.1.slice(..PART_BYTES));
+        } else if !with_text {
+            scroll.parts = scroll.parts.max(1);
+        }
+        Some(scroll)
     }
 
     fn scan(&mut self, tenant: &str, scan: &ScanScrolls) -> ScanReply {
@@ -138,7 +226,11 @@ impl State {
         while scrolls.len() < limit
             && let Some((place, stored)) = found.next()
         {
-            scrolls.push(shown(place, stored, scan.texts));
+            let mut scroll = shown(place, stored, scan.texts);
+            if !scan.whole_lines {
+                scroll.line_cut = false;
+            }
+            scrolls.push(scroll);
         }
         let more = found.peek().is_some();
         self.texts_read += if scan.texts { scrolls.len() } else { 0 };
@@ -208,7 +300,9 @@ impl State {
 
 fn shown(place: &Place, (revision, text): &(u64, Bytes), with_text: bool) -> Scroll {
     let line = std::str::from_utf8(text).unwrap();
-    let first_line = line.split('\n').next().unwrap_or_default();
+    let whole = line.split('\n').next().unwrap_or_default();
+    let first_line = &whole[..whole.len().min(LINE_MAX)];
+    let parts = parts_of(text.len() as u64);
     Scroll {
         coordinate: place.2.clone().into(),
         revision: *revision,
@@ -218,7 +312,9 @@ fn shown(place: &Place, (revision, text): &(u64, Bytes), with_text: bool) -> Scr
         hash: Bytes::copy_from_slice(&xxhash_rust::xxh3::xxh3_128(text).to_be_bytes()),
         first_line: first_line.to_owned(),
         more_lines: first_line.len() < text.len(),
-        text: with_text.then(|| text.clone()),
+        line_cut: first_line.len() < whole.len(),
+        text: (with_text && parts == 0).then(|| text.clone()),
+        parts: if with_text { parts } else { 0 },
     }
 }
 
