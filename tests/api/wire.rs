@@ -59,7 +59,7 @@ async fn http_as_clients_really_speak_it() {
     assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
     // A client that asks first, as curl does with a large body, is told before it sends it.
     let target = format!("PUT /api/v2/write/{at}?p=large HTTP/1.1\r\nHost: x\r\n");
-    let headers = "Expect: 100-continue\r\nContent-Length: 1000001\r\n";
+    let headers = "Expect: 100-continue\r\nContent-Length: 67108865\r\n";
     let large = format!("{target}Authorization: {key}\r\n{headers}\r\n");
     let refused = exchange(addr, &large, |text| text.contains("\r\n\r\n")).await;
     assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
