@@ -10,7 +10,7 @@ export TMPDIR ?= $(CARGO_TARGET_DIR)/tmp
 # Extra arguments for the command a target runs: make up ARGS="--listen 127.0.0.1:8080"
 ARGS ?=
 
-.PHONY: help up build test verify fix bench chaos soak deny deps
+.PHONY: help up build test verify fix bench chaos soak deny deps tools
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ up: build ## Build and run a whole ranch on this machine until Ctrl-C.
 build: deps ## Build the release binaries, installing what is missing.
 	cargo build --release --locked --workspace --bins
 
-test: deps verify ## Everything CI runs: verify, all tests, documentation examples.
+test: deps tools verify ## Everything CI runs: verify, all tests, documentation examples.
 	@mkdir -p $(TMPDIR)
 	scripts/nextest $(ARGS)
 	cargo test --workspace --locked --doc --quiet
@@ -39,16 +39,17 @@ bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
 	$(CARGO_TARGET_DIR)/release/ranch bench $(ARGS)
 
 # What `make chaos` runs, about a minute each.
-SCENARIOS = kill-leader kill-minority kill-all pause-leader lost-disk rolling-restart hot-tenant mixed
+SCENARIOS = kill-leader kill-minority kill-all pause-leader partition-leader one-way lost-disk \
+    rolling-restart mixed
 
-chaos: build ## Break a ranch on purpose in eight ways, a minute each, and judge its answers.
+chaos: build tools ## Break a ranch on purpose in nine ways, a minute each, and judge its answers.
 	@mkdir -p $(TMPDIR)
 	@failed=; for scenario in $(SCENARIOS); do \
 	    $(CARGO_TARGET_DIR)/release/ranch-chaos run $$scenario --minutes 1 \
 	        --report chaos-report/$$scenario $(ARGS) || failed="$$failed $$scenario"; \
 	done; [ -z "$$failed" ] || { echo "make chaos: failed:$$failed"; exit 1; }
 
-soak: build ## Faults of every kind for as long as asked: make soak ARGS="--minutes 60".
+soak: build tools ## Faults of every kind for as long as asked: make soak ARGS="--minutes 60".
 	@mkdir -p $(TMPDIR)
 	$(CARGO_TARGET_DIR)/release/ranch-chaos run mixed --report chaos-report/soak $(ARGS)
 
@@ -57,3 +58,6 @@ deny: ## Check licences, advisories and banned crates (needs cargo-deny).
 
 deps:
 	@scripts/deps
+
+tools:
+	@scripts/deps chaos

@@ -3,6 +3,9 @@
 
 use serde::Deserialize;
 
+use crate::client::Client;
+use crate::error::HarnessError;
+
 /// The whole object.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Cluster {
@@ -59,7 +62,25 @@ pub struct Tenant {
     pub shard: u32,
 }
 
+/// Where a ranch says it.
+const TARGET: &str = "/api/v2/admin/cluster";
+
 impl Cluster {
+    /// Asks with a client that presents the admin key.
+    ///
+    /// # Errors
+    /// When there is no answer, or not the one documented.
+    pub async fn ask(client: &mut Client) -> Result<Self, HarnessError> {
+        let answer = client.get(TARGET).await?;
+        let status = answer.status;
+        let unexpected = |body| HarnessError::Answer { asked: TARGET.to_owned(), status, body };
+        if status != 200 {
+            return Err(unexpected(answer.text()));
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| unexpected(format!("{error} in {}", answer.text())))
+    }
+
     /// Whether every node answers, and no replica of any shard is behind.
     #[must_use]
     pub fn is_whole(&self) -> bool {

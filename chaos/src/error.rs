@@ -45,6 +45,23 @@ pub enum HarnessError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// A tool the harness uses is missing or refused.
+    #[error("{tool}: {reason}")]
+    Tool {
+        /// Its name.
+        tool: String,
+        /// What it said, or the remedy.
+        reason: String,
+    },
+    /// This machine grants no namespaces.
+    #[error(
+        "the scenario needs namespaces of its own ({reason}): run it as root, or allow user \
+         namespaces"
+    )]
+    NoWorld {
+        /// What was refused.
+        reason: String,
+    },
     /// Ctrl-C.
     #[error("interrupted; nothing can be said of this run")]
     Interrupted,

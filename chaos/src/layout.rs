@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::HarnessError;
+use crate::world::World;
+use crate::world::disk::Disk;
+use crate::world::network::{ROUTER, node_ip, node_name, socket};
 
 /// Ports the harness gives out: below the range from which systems draw ports of outgoing
 /// connections, so that a stopped process finds its port free when it comes back.
@@ -26,6 +29,15 @@ pub struct Layout {
     pub replicas: u32,
     /// Whether each node embeds a router too.
     pub embedded: bool,
+    /// The world this process is in, if each machine is to have an address of its own there;
+    /// otherwise all are on loopback.
+    pub world: Option<World>,
+    /// In a world that can mount, the size of each node's own disk in MiB; 0 is none.
+    pub disk_mib: u64,
+    /// Whether each node has a clock of its own, which only goes in a world.
+    pub clocks: bool,
+    /// Where links may be slow, which only goes in a world: what decides how each packet fares.
+    pub detour_seed: Option<u64>,
     /// Milliseconds between flushes of applied state.
     pub flush_interval_ms: u64,
     /// Log entries a group keeps behind a snapshot.
@@ -41,6 +53,10 @@ impl Default for Layout {
             shards: 4,
             replicas: 3,
             embedded: false,
+            world: None,
+            disk_mib: 0,
+            clocks: false,
+            detour_seed: None,
             flush_interval_ms: 500,
             log_keep_entries: 64,
             limits: String::new(),
@@ -59,13 +75,16 @@ pub struct NodePlace {
     pub addr: SocketAddr,
     /// Where its embedded router listens, if it has one.
     pub listen: Option<SocketAddr>,
-    /// Its data directory.
+    /// Its data directory, which need not exist yet.
     pub data_dir: PathBuf,
 }
 
 /// A layout with everything in its place.
 #[derive(Debug)]
 pub struct Place {
+    // Before the directory: they are dropped, and so unmounted, before it.
+    /// The disks of nodes that have their own.
+    pub disks: Vec<Disk>,
     /// The directory that holds everything; removed with this value.
     pub dir: TempDir,
     /// The configuration file.
@@ -80,26 +99,48 @@ impl Layout {
     /// Makes the directory, chooses ports and writes `ranch.toml`.
     ///
     /// # Errors
-    /// When the directory would be in memory, cannot be made, or no port is free.
+    /// When the directory would be in memory, cannot be made, no port is free, or no disk made.
     pub fn place(&self) -> Result<Place, HarnessError> {
         let dir = scratch_dir()?;
-        let count = 1 + self.nodes as usize * (1 + usize::from(self.embedded));
-        let mut ports = free_ports(count)?.into_iter();
-        let mut next = || ports.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let disks = self.disks(dir.path())?;
+        let mut addresses = self.addresses()?.into_iter();
+        let mut next = || addresses.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let router = next();
         let nodes = (1..=self.nodes)
             .map(|id| NodePlace {
                 id,
-                name: format!("node{id}"),
+                name: node_name(id),
                 addr: next(),
                 listen: self.embedded.then(&mut next),
-                data_dir: dir.path().join(format!("node{id}")),
+                data_dir: disks
+                    .iter()
+                    .find(|disk| disk.node == id)
+                    .map_or_else(|| dir.path().join(node_name(id)), Disk::data_dir),
             })
             .collect::<Vec<_>>();
         let config = dir.path().join("ranch.toml");
         std::fs::write(&config, self.config(router, &nodes))
             .map_err(HarnessError::io(format!("writing {}", config.display())))?;
-        Ok(Place { dir, config, router, nodes })
+        Ok(Place { disks, dir, config, router, nodes })
+    }
+
+    /// Addresses for the router and then for each node, and its embedded router if it has one.
+    fn addresses(&self) -> Result<Vec<SocketAddr>, HarnessError> {
+        if self.world.is_none() {
+            return free_ports(1 + self.nodes as usize * (1 + usize::from(self.embedded)));
+        }
+        let node = |id| {
+            let addr = socket(node_ip(id));
+            let router = SocketAddr::from((addr.ip(), addr.port() + 1));
+            std::iter::once(addr).chain(self.embedded.then_some(router))
+        };
+        Ok(std::iter::once(socket(ROUTER)).chain((1..=self.nodes).flat_map(node)).collect())
+    }
+
+    fn disks(&self, dir: &Path) -> Result<Vec<Disk>, HarnessError> {
+        let mib = self.disk_mib;
+        let own = self.world == Some(World::Root) && mib > 0;
+        (1..=self.nodes).filter(|_| own).map(|node| Disk::make(dir, node, mib)).collect()
     }
 
     fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
@@ -109,7 +150,9 @@ impl Layout {
              replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
              log_keep_entries = {log_keep_entries}\n\n\
-             [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n"
+             [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n\n\
+             [tls]\nallow_plaintext = {}\n",
+            self.world.is_some()
         );
         for node in nodes {
             let NodePlace { id, name, addr, listen, data_dir } = node;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ranch_chaos::run::Plan;
-use ranch_chaos::{HarnessError, Scenario, history, report, run};
+use ranch_chaos::scenario::Topology;
+use ranch_chaos::{HarnessError, Scenario, World, history, report, run};
 
 /// Breaks a ranch on purpose and judges what its clients were answered.
 #[derive(Debug, Parser)]
@@ -52,17 +53,19 @@ struct RunArgs {
     /// Stretch promised times by this, for machines and builds that are slow.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     slack: f64,
+    /// Given by this program to itself where it runs in a world of its own.
+    #[arg(long, hide = true)]
+    world: Option<World>,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => carry_out(args),
-        Command::List => list(),
-        Command::Check { history } => check(&history),
+        Command::List => list().map(code),
+        Command::Check { history } => check(&history).map(code),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("ranch-chaos: {error}");
             ExitCode::from(2)
@@ -70,14 +73,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn carry_out(args: RunArgs) -> Result<bool, HarnessError> {
+fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn carry_out(args: RunArgs) -> Result<ExitCode, HarnessError> {
     let scenario = Scenario::find(&args.scenario)?;
+    if scenario.ranch.topology == Topology::Namespaces && args.world.is_none() {
+        return World::enter();
+    }
     let minutes = args.minutes.unwrap_or(scenario.minutes);
     let plan = Plan {
         duration: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
         binary: args.binary.map_or_else(beside_this_program, Ok)?,
         slack: args.slack,
+        world: args.world,
         scenario,
     };
     eprintln!("{}", report::command(&plan));
@@ -93,7 +104,7 @@ fn carry_out(args: RunArgs) -> Result<bool, HarnessError> {
     report::save(&args.report, &plan, &outcome)?;
     print!("{}", report::text(&plan, &outcome));
     println!("  history, faults and latency.svg are in {}", args.report.display());
-    Ok(outcome.is_good())
+    Ok(code(outcome.is_good()))
 }
 
 fn beside_this_program() -> Result<PathBuf, HarnessError> {

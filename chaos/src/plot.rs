@@ -90,7 +90,7 @@ fn slots(history: &[Operation]) -> Vec<Slot> {
 // Writing to a String cannot fail, so the results of `write!` below say nothing.
 
 fn stripe(out: &mut String, scale: &Scale, strike: &Strike) {
-    let whole = strike.whole_us.unwrap_or(strike.healed_us);
+    let whole = strike.whole_us.unwrap_or(strike.calm_us);
     for (from, to, colour) in
         [(strike.began_us, strike.healed_us, "#f8c9c4"), (strike.healed_us, whole, "#fdeeda")]
     {
@@ -156,8 +156,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{FaultKind, Target};
     use crate::history::Action;
-    use crate::scenario::{FaultKind, Target};
 
     #[test]
     fn a_picture_shows_answers_failures_and_faults() {
@@ -180,6 +180,9 @@ mod tests {
             nodes: vec![2],
             began_us: 100_000,
             healed_us: 200_000,
+            calm_us: 200_000,
+            episode: 0,
+            bites: None,
             whole_us: Some(300_000),
         };
         let picture = svg("a <b> & c", &history, &[strike]);

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -21,6 +21,8 @@ use crate::wait::until;
 pub struct Recipe {
     /// What the harness calls it; its log is `NAME.log`.
     pub name: String,
+    /// Words before the program: a command that becomes the program in the end, such as `nsenter`.
+    pub wrapper: Vec<String>,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
@@ -31,11 +33,27 @@ pub struct Recipe {
     pub log: PathBuf,
 }
 
+impl Recipe {
+    fn command(&self) -> Command {
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.args(&self.args);
+        command
+    }
+}
+
 /// A process and, while it runs, its handle.
 #[derive(Debug)]
 pub struct Process {
     recipe: Recipe,
     child: Option<Child>,
+    started: Option<Instant>,
     reaper: Arc<Reaper>,
 }
 
@@ -43,7 +61,7 @@ impl Process {
     /// Describes a process without starting it.
     #[must_use]
     pub fn new(recipe: Recipe, reaper: Arc<Reaper>) -> Self {
-        Self { recipe, child: None, reaper }
+        Self { recipe, child: None, started: None, reaper }
     }
 
     /// Starts it; one that is running already is left alone.
@@ -57,8 +75,9 @@ impl Process {
         let doing = || format!("starting {}", self.recipe.name);
         let log = self.open_log()?;
         let errors = log.try_clone().map_err(HarnessError::io(doing()))?;
-        let child = Command::new(&self.recipe.program)
-            .args(&self.recipe.args)
+        let child = self
+            .recipe
+            .command()
             .envs(self.recipe.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log)
@@ -68,6 +87,7 @@ impl Process {
             .map_err(HarnessError::io(doing()))?;
         self.reaper.started(child.id());
         self.child = Some(child);
+        self.started = Some(Instant::now());
         Ok(())
     }
 
@@ -75,6 +95,12 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// How long ago it was last started.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.started.map(|started| started.elapsed())
     }
 
     /// Whether it runs (or is paused).
@@ -187,6 +213,7 @@ mod tests {
     fn shell(script: &str, dir: &Path) -> Process {
         let recipe = Recipe {
             name: "shell".to_owned(),
+            wrapper: vec!["env".to_owned(), "-u".to_owned(), "HOME".to_owned()],
             program: "sh".into(),
             args: vec!["-c".into(), script.into()],
             env: vec![("GREETING".to_owned(), "hello".to_owned())],
@@ -198,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn starts_logs_and_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = shell("echo $GREETING; exit 3", dir.path());
+        let mut process = shell("echo $GREETING$HOME; exit 3", dir.path());
         process.start().unwrap();
         assert_eq!(process.wait_exit(LIMIT).await.unwrap().code(), Some(3));
         assert_eq!(process.log(), "hello\n");

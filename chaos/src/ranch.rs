@@ -11,10 +11,14 @@ use http::Method;
 use crate::client::{Answer, Client};
 use crate::cluster::Cluster;
 use crate::error::HarnessError;
+use crate::fault::clock;
 use crate::layout::{Layout, NodePlace, Place};
 use crate::process::{Process, Recipe};
 use crate::reaper::Reaper;
 use crate::wait::until;
+use crate::world::disk::Disk;
+use crate::world::network::{Network, ROUTER_NAME};
+use crate::world::relay::Relay;
 
 /// The admin key every ranch under test is given.
 pub const ADMIN_KEY: &str = "pmb-v1-5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
@@ -32,6 +36,8 @@ pub struct Ranch {
     router: Process,
     // After the processes: they are dropped, and so ended, before it.
     place: Place,
+    network: Option<Network>,
+    relay: Option<Relay>,
     _reaper: Arc<Reaper>,
 }
 
@@ -42,16 +48,26 @@ impl Ranch {
     /// When no place can be made for it.
     pub fn prepare(binary: impl Into<PathBuf>, layout: &Layout) -> Result<Self, HarnessError> {
         let binary = binary.into();
+        let network = layout.world.map(|_| Network::build(layout.nodes)).transpose()?;
+        let relay = layout.detour_seed.map(Relay::start).transpose()?;
+        if layout.clocks {
+            clock::prepare(&(1..=layout.nodes).collect::<Vec<_>>())?;
+        }
         let place = layout.place()?;
         let reaper = Arc::new(Reaper::start()?);
         let process = |name: &str, role: &[&str]| {
             let mut args: Vec<_> = role.iter().map(Into::into).collect();
             args.extend(["--config".into(), place.config.clone().into_os_string()]);
+            let mut env = vec![("RANCH_ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned())];
+            if layout.clocks && name != ROUTER_NAME {
+                env.extend(clock::environment(name));
+            }
             let recipe = Recipe {
                 name: name.to_owned(),
+                wrapper: network.map(|network| network.on(name)).unwrap_or_default(),
                 program: binary.clone(),
                 args,
-                env: vec![("RANCH_ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned())],
+                env,
                 log: place.dir.path().join(format!("{name}.log")),
             };
             Process::new(recipe, Arc::clone(&reaper))
@@ -61,8 +77,8 @@ impl Ranch {
             .iter()
             .map(|node| (node.id, process(&node.name, &["node", "--name", &node.name])))
             .collect();
-        let router = process("router", &["router"]);
-        Ok(Self { binary, nodes, router, place, _reaper: reaper })
+        let router = process(ROUTER_NAME, &["router"]);
+        Ok(Self { binary, nodes, router, place, network, relay, _reaper: reaper })
     }
 
     /// Prepares and starts a whole ranch, and waits until every shard has a leader.
@@ -142,6 +158,37 @@ impl Ranch {
         found.ok_or_else(|| HarnessError::NotRunning { name: format!("node {id}") })
     }
 
+    /// A node's own disk, if it has one.
+    #[must_use]
+    pub fn disk(&self, id: u32) -> Option<&Disk> {
+        self.place.disks.iter().find(|disk| disk.node == id)
+    }
+
+    /// The network between the machines.
+    ///
+    /// # Errors
+    /// When all are on loopback.
+    pub fn network(&self) -> Result<Network, HarnessError> {
+        let reason = "all processes are on loopback".to_owned();
+        self.network.ok_or(HarnessError::NoWorld { reason })
+    }
+
+    /// Snapshots that nodes have sent each other, by what their logs say.
+    #[must_use]
+    pub fn snapshots_sent(&self) -> usize {
+        let logs = self.nodes.values().map(Process::log);
+        logs.map(|log| log.matches("sending a snapshot").count()).sum()
+    }
+
+    /// The detour that slows packets between the machines.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn relay(&self) -> Result<&Relay, HarnessError> {
+        let reason = "there is no detour for packets".to_owned();
+        self.relay.as_ref().ok_or(HarnessError::NoWorld { reason })
+    }
+
     /// Where the router listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -195,17 +242,7 @@ impl Ranch {
     /// # Errors
     /// When it does not answer, or not as documented.
     pub async fn cluster(&self) -> Result<Cluster, HarnessError> {
-        let target = "/api/v2/admin/cluster";
-        let mut client = self.client(Some(ADMIN_KEY));
-        let answer = client.get(target).await?;
-        if answer.status != 200 {
-            return Err(unexpected(target, &answer));
-        }
-        serde_json::from_slice(&answer.body).map_err(|error| HarnessError::Answer {
-            asked: target.to_owned(),
-            status: answer.status,
-            body: format!("{error} in {}", answer.text()),
-        })
+        Cluster::ask(&mut self.client(Some(ADMIN_KEY))).await
     }
 
     /// Waits until what the ranch says about itself satisfies `condition`, and returns that.

@@ -1,10 +1,12 @@
 //! Sees to it that no process outlives the harness, also when the harness itself is killed.
 //!
 //! A shell stands by with a pipe to the harness. It is told of every process group started and
-//! ended; when the pipe closes, for whatever reason, it kills the groups still alive.
+//! ended; when the pipe closes, for whatever reason, it kills the groups still alive, and removes
+//! the directories it was told of.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 
@@ -12,8 +14,10 @@ use crate::error::HarnessError;
 
 const SCRIPT: &str = r#"
 alive=" "
+dir=
 while read -r verb pid; do
     case "$verb" in
+        removes) dir=$pid ;;
         started) alive="$alive$pid " ;;
         ended)
             kept=" "
@@ -22,6 +26,12 @@ while read -r verb pid; do
     esac
 done
 for pid in $alive; do kill -s KILL -- "-$pid" 2>/dev/null; done
+# Whoever still writes there is about to end.
+tries=100
+while [ -n "$dir" ] && [ -e "$dir" ] && [ "$tries" -gt 0 ]; do
+    rm -rf -- "$dir" || sleep 0.1
+    tries=$((tries - 1))
+done
 "#;
 
 /// The shell that stands by.
@@ -51,19 +61,24 @@ impl Reaper {
 
     /// Takes note of a process group to kill in the end.
     pub fn started(&self, pid: u32) {
-        self.tell("started", pid);
+        self.tell("started", &pid);
     }
 
     /// Takes note that a process group is gone, so its number may belong to somebody else.
     pub fn ended(&self, pid: u32) {
-        self.tell("ended", pid);
+        self.tell("ended", &pid);
     }
 
-    fn tell(&self, verb: &str, pid: u32) {
+    /// Takes note of the one directory to remove in the end.
+    pub fn removes(&self, dir: &Path) {
+        self.tell("removes", &dir.display());
+    }
+
+    fn tell(&self, verb: &str, what: &dyn std::fmt::Display) {
         let mut pipe = self.pipe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pipe) = pipe.as_mut() {
             // A shell that is gone cannot be told; the owner's own Drop still ends its processes.
-            let _ = writeln!(pipe, "{verb} {pid}");
+            let _ = writeln!(pipe, "{verb} {what}");
         }
     }
 }

@@ -19,7 +19,14 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
         let _ = writeln!(text, "  {promise:<4?} {verdict}");
     }
     for (kind, times) in &outcome.recovery {
-        let _ = writeln!(text, "  time without an acknowledged write, {kind:?}: {times}");
+        let kind = kind.map_or_else(|| "several at once".to_owned(), |kind| format!("{kind:?}"));
+        let _ = writeln!(text, "  time without an acknowledged write, {kind}: {times}");
+    }
+    for idle in &outcome.toothless {
+        let _ = writeln!(text, "  FAILED to bite: {idle}");
+    }
+    for one in &outcome.left_out {
+        let _ = writeln!(text, "  left out here: {one}");
     }
     let [p50, p99, p999] =
         [0.5, 0.99, 0.999].map(|share| latency(&outcome.history, share).as_secs_f64() * 1e3);

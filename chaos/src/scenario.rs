@@ -6,13 +6,24 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::HarnessError;
+use crate::fault::{FaultSpec, Need, clock};
+use crate::world::World;
+use crate::world::network::NODES_MAX;
+use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 8] = [
+const CATALOG: [(&str, &str); 15] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
     ("pause-leader", include_str!("../scenarios/pause-leader.toml")),
+    ("partition-leader", include_str!("../scenarios/partition-leader.toml")),
+    ("one-way", include_str!("../scenarios/one-way.toml")),
+    ("bridge", include_str!("../scenarios/bridge.toml")),
+    ("flaky-links", include_str!("../scenarios/flaky-links.toml")),
+    ("clock-skew", include_str!("../scenarios/clock-skew.toml")),
+    ("snapshot-storm", include_str!("../scenarios/snapshot-storm.toml")),
+    ("transfer-storm", include_str!("../scenarios/transfer-storm.toml")),
     ("lost-disk", include_str!("../scenarios/lost-disk.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
@@ -56,7 +67,10 @@ pub struct Scenario {
     /// What clients do.
     #[serde(default)]
     pub workload: Load,
-    /// The faults, of which one at a time is chosen at random.
+    /// Up to so many faults hold at the same time.
+    #[serde(default = "one")]
+    pub overlap: u32,
+    /// The faults, chosen at random.
     #[serde(rename = "fault")]
     pub faults: Vec<FaultSpec>,
 }
@@ -71,6 +85,28 @@ pub struct RanchShape {
     pub shards: u32,
     /// Copies of each shard.
     pub replicas: u32,
+    /// Where its processes are.
+    pub topology: Topology,
+    /// Milliseconds between flushes of applied state.
+    pub flush_interval_ms: u64,
+    /// Log entries a group keeps behind a snapshot.
+    pub log_keep_entries: u64,
+    /// Snapshots that must have been sent by the end, or the run has shown nothing.
+    pub snapshots_min: usize,
+    /// Size of each node's own disk in MiB, where the topology and this machine allow one; with 0
+    /// all share the disk that is there.
+    pub disk_mib: u64,
+}
+
+/// Where the processes of a ranch are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// All on loopback, sharing everything.
+    #[default]
+    Processes,
+    /// Each in a network namespace with an address of its own, in a world of their own.
+    Namespaces,
 }
 
 /// What clients do.
@@ -87,60 +123,22 @@ pub struct Load {
     pub reads_percent: u32,
 }
 
-/// One kind of fault, and when it strikes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultSpec {
-    /// What happens.
-    pub kind: FaultKind,
-    /// To whom.
-    pub target: Target,
-    /// It lasts between these many milliseconds.
-    pub hold_ms: [u64; 2],
-    /// Once the ranch is whole again, the next comes after between these many milliseconds.
-    pub pause_ms: [u64; 2],
-    /// How often it is chosen, compared with the others.
-    #[serde(default = "one")]
-    pub weight: u32,
-}
-
-/// What can happen to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// `kill -9`; healed by starting it again.
-    Kill,
-    /// Its processes stand still, as in a long pause of the machine.
-    Pause,
-    /// It is asked to end, and started again.
-    Restart,
-    /// `kill -9`, and its data is gone when it comes back.
-    LostDisk,
-}
-
-/// Which nodes it happens to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// The one that leads the shard of the first tenant.
-    Leader,
-    /// One that does not.
-    Follower,
-    /// Any one.
-    Any,
-    /// As many as may fail at once, at random.
-    Minority,
-    /// All, at one moment.
-    All,
-}
-
 fn one() -> u32 {
     1
 }
 
 impl Default for RanchShape {
     fn default() -> Self {
-        Self { nodes: 3, shards: 4, replicas: 3 }
+        Self {
+            nodes: 3,
+            shards: 4,
+            replicas: 3,
+            topology: Topology::Processes,
+            flush_interval_ms: 500,
+            log_keep_entries: 64,
+            snapshots_min: 0,
+            disk_mib: 0,
+        }
     }
 }
 
@@ -186,23 +184,66 @@ impl Scenario {
         if scenario.faults.iter().map(|fault| fault.weight).sum::<u32>() == 0 {
             return Err(wrong("it has no fault".to_owned()));
         }
-        if scenario.promises.is_empty() || scenario.minutes <= 0.0 {
-            return Err(wrong("it must name promises, and minutes above 0".to_owned()));
+        if scenario.promises.is_empty() || scenario.minutes <= 0.0 || scenario.overlap == 0 {
+            return Err(wrong("it must name promises, minutes and overlap above 0".to_owned()));
         }
+        scenario.fits_its_topology().map_err(wrong)?;
         Ok(scenario)
     }
 
-    /// One of its faults, at random by weight.
-    pub fn choose(&self, rng: &mut fastrand::Rng) -> &FaultSpec {
-        let mut left = rng.u32(0..self.faults.iter().map(|fault| fault.weight).sum());
-        for fault in &self.faults {
-            match left.checked_sub(fault.weight) {
-                Some(rest) => left = rest,
-                None => return fault,
-            }
+    fn fits_its_topology(&self) -> Result<(), String> {
+        if self.ranch.topology == Topology::Namespaces {
+            let fits = self.ranch.nodes <= NODES_MAX;
+            return if fits { Ok(()) } else { Err(format!("at most {NODES_MAX} nodes")) };
         }
-        // The weights add up, so one was chosen.
-        &self.faults[0]
+        let apart = self.faults.iter().find(|fault| fault.kind.need().is_some());
+        apart.map_or(Ok(()), |fault| {
+            let kind = fault.kind;
+            Err(format!("{kind:?} needs `topology = \"namespaces\"` in [ranch]"))
+        })
+    }
+
+    /// One of its faults, at random by weight, of those that can be had here; none when that is
+    /// none of them.
+    pub fn choose(&self, world: Option<World>, rng: &mut fastrand::Rng) -> Option<&FaultSpec> {
+        let here = || self.faults.iter().filter(|fault| lacks(fault, world).is_none());
+        let mut left = rng.u32(0..here().map(|fault| fault.weight).sum::<u32>().max(1));
+        here().find(|fault| match left.checked_sub(fault.weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        })
+    }
+
+    /// Whether a fault that can be had here needs this.
+    #[must_use]
+    pub fn needs(&self, need: Need, world: Option<World>) -> bool {
+        let of = |fault: &FaultSpec| fault.kind.need() == Some(need);
+        self.faults.iter().any(|fault| of(fault) && lacks(fault, world).is_none())
+    }
+
+    /// Its faults that cannot be had here, each with the reason.
+    #[must_use]
+    pub fn left_out(&self, world: Option<World>) -> Vec<String> {
+        let out = self.faults.iter().filter_map(|fault| Some((fault.kind, lacks(fault, world)?)));
+        let mut out: Vec<_> = out.map(|(kind, why)| format!("{kind:?}: {why}")).collect();
+        out.dedup();
+        out
+    }
+}
+
+/// What a fault lacks here, if anything.
+fn lacks(fault: &FaultSpec, world: Option<World>) -> Option<&'static str> {
+    match (fault.kind.need()?, world) {
+        (_, None) => Some("needs a world of its own"),
+        (Need::Network, _) | (Need::Disks, Some(World::Root)) => None,
+        (Need::Detour, _) if Relay::is_possible() => None,
+        (Need::Detour, _) => Some("needs /dev/net/tun, which cannot be opened"),
+        (Need::Clocks, _) if clock::library().is_some() => None,
+        (Need::Clocks, _) => Some("needs libfaketime, which `scripts/deps chaos` installs"),
+        (Need::Disks, _) => Some("needs file systems of its own, which only root can mount"),
     }
 }
 
@@ -235,9 +276,12 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut seen = std::collections::HashMap::<_, u32>::new();
         for _ in 0..1_000 {
-            let fault = mixed.choose(&mut rng);
+            let fault = mixed.choose(Some(World::Root), &mut rng).unwrap();
             *seen.entry((fault.kind, fault.target)).or_default() += 1;
         }
-        assert_eq!(seen.len(), mixed.faults.len(), "each is chosen: {seen:?}");
+        let here = |fault: &&FaultSpec| lacks(fault, Some(World::Root)).is_none();
+        let there_are = mixed.faults.iter().filter(here).count();
+        assert_eq!(seen.len(), there_are, "each is chosen: {seen:?}");
+        assert!(mixed.choose(None, &mut rng).is_some_and(|fault| fault.kind.need().is_none()));
     }
 }

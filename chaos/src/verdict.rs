@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Violation;
+use crate::fault::{FaultKind, Target};
 use crate::history::{Operation, Outcome};
-use crate::scenario::{FaultKind, Promise, Scenario, Target};
+use crate::scenario::{Promise, Scenario};
 
 /// Longest all shards may take to agree again after a fault is healed (R10).
 const WHOLE_MAX: Duration = Duration::from_secs(30);
@@ -33,6 +34,12 @@ pub struct Strike {
     pub began_us: u64,
     /// When it was healed, in microseconds.
     pub healed_us: u64,
+    /// When it and all faults that held at the same time were healed, in microseconds.
+    pub calm_us: u64,
+    /// Its episode: faults of one episode overlap, those of different ones do not.
+    pub episode: usize,
+    /// How often it did what it is there for, such as drop a packet; absent where it always does.
+    pub bites: Option<u64>,
     /// When all nodes were up and no replica behind, in microseconds; absent if that never came.
     pub whole_us: Option<u64>,
 }
@@ -110,7 +117,9 @@ impl Evidence<'_> {
         let mut kept = Vec::new();
         let mut broken = Vec::new();
         for (kind, times) in self.recovery_times() {
-            let Some(limit) = promised(kind) else { continue };
+            let Some((kind, limit)) = kind.and_then(|kind| Some((kind, kind.promised()?))) else {
+                continue;
+            };
             let limit = limit.mul_f64(self.slack);
             let figure = format!("{kind:?} {times} (promised {limit:?})");
             if times.p99 <= limit { kept.push(figure) } else { broken.push(figure) }
@@ -122,19 +131,29 @@ impl Evidence<'_> {
         }
     }
 
-    /// How long each kind of fault kept writes from succeeding.
+    /// How long each kind of fault kept writes from succeeding; without a kind, several at once.
     #[must_use]
-    pub fn recovery_times(&self) -> BTreeMap<FaultKind, Times> {
+    pub fn recovery_times(&self) -> BTreeMap<Option<FaultKind>, Times> {
         let acks = acks_by_tenant(self.history);
-        let mut by_kind = BTreeMap::<FaultKind, Vec<Duration>>::new();
-        for (at, strike) in self.strikes.iter().enumerate() {
-            let next = self.strikes.get(at + 1).map_or(u64::MAX, |next| next.began_us);
-            let gaps = acks.values().filter_map(|acks| gap(acks, strike.began_us, next));
+        let mut by_kind = BTreeMap::<Option<FaultKind>, Vec<Duration>>::new();
+        let episodes: Vec<_> = self.strikes.chunk_by(|a, b| a.episode == b.episode).collect();
+        for (at, episode) in episodes.iter().enumerate() {
+            let next = episodes.get(at + 1).map_or(u64::MAX, |next| next[0].began_us);
+            let gaps = acks.values().filter_map(|acks| gap(acks, episode[0].began_us, next));
+            let alone = (episode.len() == 1).then_some(episode[0].kind);
             if let Some(longest) = gaps.max() {
-                by_kind.entry(strike.kind).or_default().push(longest);
+                by_kind.entry(alone).or_default().push(longest);
             }
         }
         by_kind.into_iter().map(|(kind, gaps)| (kind, Times::of(gaps))).collect()
+    }
+
+    /// Faults that struck and did nothing, in words.
+    #[must_use]
+    pub fn toothless(&self) -> Vec<String> {
+        let idle = self.strikes.iter().filter(|strike| strike.bites == Some(0));
+        idle.map(|Strike { kind, nodes, .. }| format!("{kind:?} of {nodes:?} did nothing"))
+            .collect()
     }
 
     fn rolls(&self) -> Verdict {
@@ -157,15 +176,15 @@ impl Evidence<'_> {
         let mut slowest = Duration::ZERO;
         for strike in self.strikes {
             let name = format!("{:?} of {:?}", strike.kind, strike.nodes);
-            let whole = strike.whole_us.map(|at| between(strike.healed_us, at));
+            let whole = strike.whole_us.map(|at| between(strike.calm_us, at));
             match whole {
                 Some(time) if time <= WHOLE_MAX.mul_f64(self.slack) => slowest = slowest.max(time),
                 Some(time) => broken.push(format!("{name}: whole again only after {time:?}")),
                 None => broken.push(format!("{name}: never whole again")),
             }
             for (tenant, acks) in &acks {
-                let served = acks.iter().find(|at| **at >= strike.healed_us);
-                let time = served.map(|at| between(strike.healed_us, *at));
+                let served = acks.iter().find(|at| **at >= strike.calm_us);
+                let time = served.map(|at| between(strike.calm_us, *at));
                 if time.is_none_or(|time| time > SERVES_MAX.mul_f64(self.slack)) {
                     broken.push(format!("{name}: no write of {tenant} in {SERVES_MAX:?}"));
                 }
@@ -176,15 +195,6 @@ impl Evidence<'_> {
         } else {
             Verdict::Broken(broken)
         }
-    }
-}
-
-/// Time without service that is promised for a fault of a minority (R6).
-fn promised(kind: FaultKind) -> Option<Duration> {
-    match kind {
-        FaultKind::Kill => Some(Duration::from_secs(1)),
-        FaultKind::Pause => Some(Duration::from_millis(1_200)),
-        FaultKind::Restart | FaultKind::LostDisk => None,
     }
 }
 

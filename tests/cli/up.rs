@@ -24,6 +24,7 @@ fn up(place: &Place, more: &[&str]) -> Process {
     args.extend(["--data-dir".to_owned(), text(&place.dir.path().join("data"))]);
     args.extend(more.iter().map(|&word| word.to_owned()));
     let recipe = Recipe {
+        wrapper: Vec::new(),
         name: "up".to_owned(),
         program: BINARY.into(),
         args: args.into_iter().map(Into::into).collect(),

@@ -29,6 +29,9 @@ fn strike(kind: FaultKind) -> Strike {
         nodes: vec![1],
         began_us: 2 * SECOND,
         healed_us: 3 * SECOND,
+        calm_us: 3 * SECOND,
+        episode: 0,
+        bites: None,
         whole_us: Some(4 * SECOND),
     }
 }
@@ -102,4 +105,35 @@ fn percentiles_are_of_the_nearest_rank() {
     let all = [times.p50, times.p99, times.max].map(|time| time.as_millis());
     assert_eq!((times.count, all), (200, [100, 198, 200]));
     assert_eq!(Times::of(Vec::new()).max, Duration::ZERO);
+}
+
+#[test]
+fn a_fault_that_did_nothing_is_named() {
+    let scenario = Scenario::find("kill-leader").unwrap();
+    let of = |bites| {
+        let strikes = [Strike { bites, ..strike(FaultKind::Partition) }];
+        let (history, violations) = (&[][..], &[][..]);
+        let scenario = &scenario;
+        Evidence { scenario, history, violations, strikes: &strikes, slack: 1.0 }.toothless()
+    };
+    assert_eq!(of(Some(0)), ["Partition of [1] did nothing"]);
+    assert!(of(Some(1)).is_empty() && of(None).is_empty());
+}
+
+#[test]
+fn what_overlapped_is_told_apart_and_has_until_all_is_calm() {
+    let first = strike(FaultKind::Partition);
+    let calm_us = 7 * SECOND;
+    let overlapping = [
+        Strike { calm_us, whole_us: Some(8 * SECOND), ..first.clone() },
+        Strike { kind: FaultKind::Kill, calm_us, whole_us: Some(8 * SECOND), ..first },
+    ];
+    let history = [writes(0.0..2.0), writes(7.5..9.0)].concat();
+    let scenario = Scenario::find("kill-leader").unwrap();
+    let strikes = &overlapping;
+    let evidence =
+        Evidence { scenario: &scenario, history: &history, violations: &[], strikes, slack: 1.0 };
+    assert_eq!(evidence.recovery_times().keys().collect::<Vec<_>>(), [&None]);
+    assert!(matches!(evidence.verdict(Promise::R10), Verdict::Kept(_)));
+    assert!(matches!(evidence.verdict(Promise::R6), Verdict::NotShown(_)));
 }
