@@ -40,9 +40,9 @@ bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
 
 # What `make chaos` runs, about a minute each.
 SCENARIOS = kill-leader kill-minority kill-all pause-leader partition-leader one-way lost-disk \
-    rolling-restart mixed
+    rolling-restart hot-tenant mixed
 
-chaos: build tools ## Break a ranch on purpose in nine ways, a minute each, and judge its answers.
+chaos: build tools ## Break a ranch on purpose in ten ways, a minute each, and judge its answers.
 	@mkdir -p $(TMPDIR)
 	@failed=; for scenario in $(SCENARIOS); do \
 	    $(CARGO_TARGET_DIR)/release/ranch-chaos run $$scenario --minutes 1 \

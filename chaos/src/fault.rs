@@ -94,6 +94,8 @@ pub enum FaultKind {
     OneWayIn,
     /// Two halves, the target in one of them, joined by a single node that hears both.
     Bridge,
+    /// All links are cut but those of a single node, which is not the target.
+    Star,
     /// The router and it do not hear each other.
     RouterCut,
     /// All that others send it is answered by a reset of the connection.
@@ -147,10 +149,15 @@ impl FaultKind {
             Self::Kill | Self::Pause | Self::Restart | Self::LostDisk | Self::TransferStorm => None,
             Self::SlowLinks => Some(Need::Detour),
             Self::ClockJump | Self::ClockDrift => Some(Need::Clocks),
-            Self::Partition | Self::Isolate | Self::OneWayOut | Self::OneWayIn | Self::Bridge => {
-                Some(Need::Network)
-            }
-            Self::RouterCut | Self::Resets | Self::Loss => Some(Need::Network),
+            Self::Partition
+            | Self::Isolate
+            | Self::OneWayOut
+            | Self::OneWayIn
+            | Self::Bridge
+            | Self::Star
+            | Self::RouterCut
+            | Self::Resets
+            | Self::Loss => Some(Need::Network),
         }
     }
 
@@ -168,6 +175,12 @@ impl FaultKind {
         )
     }
 
+    /// Whether a majority hangs on a single node meanwhile, so that no other may be felled.
+    #[must_use]
+    pub fn splits(self) -> bool {
+        matches!(self, Self::Bridge | Self::Star)
+    }
+
     /// Time without service that is promised for it when it strikes a minority (R6).
     #[must_use]
     pub fn promised(self) -> Option<Duration> {
@@ -175,7 +188,7 @@ impl FaultKind {
             Self::Kill => 1_000,
             Self::Pause => 1_200,
             Self::Partition | Self::Isolate | Self::OneWayOut | Self::OneWayIn => 1_500,
-            Self::Bridge => 3_000,
+            Self::Bridge | Self::Star => 3_000,
             _ => return None,
         };
         Some(Duration::from_millis(ms))

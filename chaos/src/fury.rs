@@ -162,6 +162,12 @@ impl Fury {
     async fn targets(&mut self, spec: &FaultSpec, held: &[Held]) -> Result<Vec<u32>, HarnessError> {
         let mut all = self.ranch.node_ids();
         self.rng.shuffle(&mut all);
+        let beside = |one: &Held| {
+            one.fells && spec.kind.fells() && (one.strike.kind.splits() || spec.kind.splits())
+        };
+        if held.iter().any(beside) {
+            return Ok(Vec::new());
+        }
         let leader = self.leader(held.is_empty()).await?;
         let felled: BTreeSet<u32> =
             held.iter().filter(|one| one.fells).flat_map(|one| one.strike.nodes.clone()).collect();

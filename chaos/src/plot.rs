@@ -1,5 +1,6 @@
 //! Latency over time as a picture: for each tenth of a second the fastest, the middle and the
-//! slowest answer, failed requests as dots at the top, and the faults as shaded stripes.
+//! slowest answer, failed requests as dots at the top, and the faults as shaded stripes with their
+//! names, those that overlap one below the other.
 
 use std::fmt::Write as _;
 
@@ -35,8 +36,10 @@ pub fn svg(title: &str, history: &[Operation], strikes: &[Strike]) -> String {
          <text x=\"{LEFT}\" y=\"16\" font-size=\"13\">{}</text>\n",
         escaped(title)
     );
-    for strike in strikes {
-        stripe(&mut out, &scale, strike);
+    for episode in strikes.chunk_by(|a, b| a.episode == b.episode) {
+        for (lane, strike) in episode.iter().enumerate() {
+            stripe(&mut out, &scale, strike, lane);
+        }
     }
     axes(&mut out, &scale);
     for (at, slot) in slots.iter().enumerate() {
@@ -89,20 +92,27 @@ fn slots(history: &[Operation]) -> Vec<Slot> {
 
 // Writing to a String cannot fail, so the results of `write!` below say nothing.
 
-fn stripe(out: &mut String, scale: &Scale, strike: &Strike) {
+fn stripe(out: &mut String, scale: &Scale, strike: &Strike, lane: usize) {
+    let Strike { kind, target, nodes, began_us, healed_us, .. } = strike;
     let whole = strike.whole_us.unwrap_or(strike.calm_us);
+    let height = HEIGHT - TOP - BOTTOM;
     for (from, to, colour) in
-        [(strike.began_us, strike.healed_us, "#f8c9c4"), (strike.healed_us, whole, "#fdeeda")]
+        [(*began_us, *healed_us, "#f8c9c4"), (*healed_us, whole.max(*healed_us), "#fdeeda")]
     {
         let (x, width) = (scale.x_us(from), scale.x_us(to) - scale.x_us(from));
-        let height = HEIGHT - TOP - BOTTOM;
         let _ = writeln!(
             out,
             "<rect x=\"{x:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{height}\" \
-             fill=\"{colour}\"><title>{:?} {:?} {:?}</title></rect>",
-            strike.kind, strike.target, strike.nodes
+             fill=\"{colour}\" fill-opacity=\"0.6\">\
+             <title>{kind:?} {target:?} {nodes:?}</title></rect>",
         );
     }
+    let y = TOP + 16.0 + lane as f64 * 11.0;
+    let x = scale.x_us(*began_us);
+    let _ = writeln!(
+        out,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"9\" fill=\"#8a3a30\">{kind:?}</text>"
+    );
 }
 
 fn axes(out: &mut String, scale: &Scale) {
@@ -190,6 +200,7 @@ mod tests {
         assert!(picture.contains("a &lt;b> &amp; c"));
         assert!(picture.contains("<title>1 failed</title>"));
         assert!(picture.contains("<title>Kill Leader [2]</title>"));
+        assert!(picture.contains(">Kill</text>"));
         assert_eq!(slots(&history).len(), 3);
         // A hundred times the least is two of five decades up.
         let up = (HEIGHT - BOTTOM - Scale::y(LEAST_US * 100.0)) / (HEIGHT - TOP - BOTTOM);

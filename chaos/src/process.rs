@@ -91,6 +91,12 @@ impl Process {
         Ok(())
     }
 
+    /// What the harness calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.recipe.name
+    }
+
     /// The process id while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

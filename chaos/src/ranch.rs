@@ -180,6 +180,13 @@ impl Ranch {
         logs.map(|log| log.matches("sending a snapshot").count()).sum()
     }
 
+    /// The logs of all processes, by their names.
+    #[must_use]
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let processes = self.nodes.values().chain([&self.router]);
+        processes.map(|process| (process.name().to_owned(), process.log())).collect()
+    }
+
     /// The detour that slows packets between the machines.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! What is kept of a run: its history, its faults, its picture, and its verdict in words.
+//! What is kept of a run: its history, its faults, its picture, what its processes said, and its
+//! verdict in words.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -44,7 +45,7 @@ pub fn command(plan: &Plan) -> String {
     format!("ranch-chaos run {} --seed {seed} --minutes {minutes:.2}", scenario.name)
 }
 
-/// Saves history, faults, picture and verdict in a directory.
+/// Saves history, faults, picture, verdict and logs in a directory.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -61,6 +62,10 @@ pub fn save(dir: &Path, plan: &Plan, outcome: &Outcome) -> Result<(), HarnessErr
         ("verdict.txt", text(plan, outcome).into_bytes()),
     ] {
         std::fs::write(dir.join(name), bytes).map_err(HarnessError::io(doing()))?;
+    }
+    for (name, log) in &outcome.logs {
+        let path = dir.join(format!("{name}.log"));
+        std::fs::write(path, log).map_err(HarnessError::io(doing()))?;
     }
     Ok(())
 }

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub toothless: Vec<String>,
     /// Faults of the scenario that could not be had here, with the reason.
     pub left_out: Vec<String>,
+    /// What each process said, by its name.
+    pub logs: Vec<(String, String)>,
 }
 
 impl Outcome {
@@ -92,8 +94,10 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     let (ranch, running, strikes) = fury.end();
     let history = running.finish().await?;
     let snapshots = ranch.snapshots_sent();
+    let logs = ranch.logs();
     drop(ranch);
     let mut outcome = judge(plan, history, strikes);
+    outcome.logs = logs;
     let least = plan.scenario.ranch.snapshots_min;
     if snapshots < least {
         let few = format!("{snapshots} snapshots were sent, which is less than {least}");
@@ -133,5 +137,5 @@ fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>) -> Outcome 
     let recovery = evidence.recovery_times().into_iter().collect();
     let toothless = evidence.toothless();
     let left_out = plan.scenario.left_out(plan.world);
-    Outcome { history, strikes, verdicts, recovery, toothless, left_out }
+    Outcome { history, strikes, verdicts, recovery, toothless, left_out, logs: Vec::new() }
 }

@@ -89,6 +89,7 @@ fn ways(kind: FaultKind, targets: &[u32], all: &[u32]) -> Vec<Way> {
         FaultKind::Isolate => both(&[out, outside(ROUTER).collect(), outside(CLIENTS).collect()]),
         FaultKind::RouterCut => both(&[outside(ROUTER).collect()]),
         FaultKind::Bridge => both(&[halves(targets, all)]),
+        FaultKind::Star => both(&[spokes(targets, all)]),
         FaultKind::Loss => both(&[out, outside(ROUTER).collect()]),
         _ => both(&[out]),
     }
@@ -115,6 +116,18 @@ fn halves(targets: &[u32], all: &[u32]) -> Vec<Way> {
         right.iter().map(move |other| (one, node_ip(*other)))
     };
     left.iter().flat_map(across).collect()
+}
+
+/// The ways between all nodes but the last that is no target.
+fn spokes(targets: &[u32], all: &[u32]) -> Vec<Way> {
+    let hub = all.iter().rfind(|node| !targets.contains(node));
+    let rest: Vec<u32> = all.iter().filter(|node| Some(*node) != hub).copied().collect();
+    let later = |at: usize| rest[at + 1..].iter();
+    let from = |(at, one): (usize, &u32)| {
+        let one = node_ip(*one);
+        later(at).map(|other| (one, node_ip(*other))).collect::<Vec<_>>()
+    };
+    rest.iter().enumerate().flat_map(from).collect()
 }
 
 /// Rules that drop what goes these ways: all of it, or a share in a hundred.
@@ -178,6 +191,12 @@ mod tests {
         let ways = named(FaultKind::Bridge, &[4], &[1, 2, 3, 4, 5]);
         let expected = ["11-12", "11-13", "12-11", "12-14", "13-11", "13-14", "14-12", "14-13"];
         assert_eq!(ways, expected, "4 and 1 on one side, 2 and 3 on the other");
+    }
+
+    #[test]
+    fn a_star_has_one_node_that_hears_all_and_is_no_target() {
+        let ways = named(FaultKind::Star, &[4], &[1, 2, 3, 4]);
+        assert_eq!(ways, ["11-12", "11-14", "12-11", "12-14", "14-11", "14-12"], "3 hears all");
     }
 
     #[test]
