@@ -1,29 +1,43 @@
 //! The judge: decides from a history alone whether a ranch kept its promises.
 //!
-//! This is the linear-time checker of all operations. It relies on what every answer carries: a
-//! write its revision in the tenant's one order, a read the revision of the scroll it shows, and
-//! each write a token of its own. So nothing has to be searched for. It holds, for every history:
+//! **Tier A**, [`check`], looks at all operations in linear time (a sort aside). It relies on what
+//! every answer carries: a write its revision in the tenant's one order, a read the revision of the
+//! scroll it shows, and each write a token of its own. So nothing has to be searched for. It holds,
+//! for every history:
 //!
 //! 1. one revision belongs to one write, and one token to one revision ([`index`]);
 //! 2. the order of revisions agrees with real time: what was answered before something else was
 //!    asked has the lower revision, and no read shows less than was already known ([`order`]);
-//! 3. a read shows the replay of all acknowledged writes up to its revision: none missing, none
-//!    twice, none out of order, none of another scroll or tenant ([`replay`]);
+//! 3. a read shows the replay of all writes up to its revision: none missing, none twice, none out
+//!    of order, none of another scroll or tenant; a stale one, too ([`replay`]);
 //! 4. every scroll was read after all else was answered, so with 2 and 3 nothing acknowledged is
-//!    missing in the end.
+//!    missing in the end;
+//! 5. conditional writes took effect where their condition held, and only there ([`swaps`]);
+//! 6. atomic batches are all or nothing, and of one moment ([`batches`]);
+//! 7. quotas hold, and refuse nothing that fits ([`quota`]);
+//! 8. repetitions are answered as the first time, nonsense is refused, stale reads say that they
+//!    are ([`answers`]).
 //!
 //! Writes of unknown outcome may show up or not. When one shows up, the read that shows it last in
 //! its scroll tells its revision, and from then on it is held to the same rules. What is left open
-//! by that is left open in the ranch's favour; a search over all orders closes it for samples.
+//! by that is left open in the ranch's favour; **tier B**, [`search`], closes it for samples.
 
+mod answers;
+mod batches;
 mod index;
 mod order;
+mod quota;
 mod replay;
+pub mod search;
+mod swaps;
+mod sweep;
 mod violation;
 
 use std::fmt;
 
-use crate::history::{Operation, Outcome};
+use crate::history::{Action, Operation, Outcome};
+pub use quota::QUOTA_EXCEEDED;
+pub use swaps::CONDITION_FAILED;
 pub use violation::Violation;
 
 /// What a history without violations held.
@@ -63,8 +77,12 @@ pub fn check(history: &[Operation]) -> Result<Summary, Vec<Violation>> {
     for scroll in index.scrolls.values() {
         order::scroll(&index, scroll, &mut violations);
         replay::scroll(&index, scroll, &mut violations);
+        swaps::scroll(&index, scroll, &mut violations);
         violations.extend(unread_in_the_end(&index, scroll));
     }
+    batches::check(&index, &mut violations);
+    quota::check(&index, &mut violations);
+    answers::check(&index, &mut violations);
     if violations.is_empty() { Ok(summary(&index)) } else { Err(violations) }
 }
 
@@ -75,7 +93,9 @@ fn unread_in_the_end(index: &index::Index<'_>, scroll: &index::Scroll) -> Option
         operation.action.is_write() && !matches!(operation.outcome, Outcome::Refused { .. })
     });
     let last_read = operations()
-        .filter(|operation| matches!(operation.outcome, Outcome::Seen { .. }))
+        .filter(|operation| {
+            operation.action == Action::Read && matches!(operation.outcome, Outcome::Seen { .. })
+        })
         .map(|operation| operation.invoked_us)
         .max();
     let last_write = operations()
@@ -92,6 +112,7 @@ fn summary(index: &index::Index<'_>) -> Summary {
         match operation.outcome {
             Outcome::Acked { .. } => summary.acked += 1,
             Outcome::Seen { .. } => summary.reads += 1,
+            Outcome::Measured { .. } => {}
             Outcome::Refused { .. } => summary.refused += 1,
             Outcome::Unknown { .. } => summary.unknown += 1,
         }

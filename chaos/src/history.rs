@@ -29,9 +29,37 @@ pub struct Operation {
     pub returned_us: Option<u64>,
     /// What was answered.
     pub outcome: Outcome,
+    /// The request this was a part of, where it was one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
-/// What a client may ask. A scroll's text is a line a token.
+impl Operation {
+    /// Whether a well-meant request was neither carried out nor told why it cannot be: statuses
+    /// that follow from what is stored, and from limits, are answers like any other.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        match self.outcome {
+            Outcome::Refused { status } => {
+                let malformed = matches!(self.action, Action::Malformed(_)) && status >= 400;
+                !(malformed || matches!(status, 412 | 424 | 429 | 507))
+            }
+            Outcome::Unknown { .. } => true,
+            Outcome::Acked { .. } | Outcome::Seen { .. } | Outcome::Measured { .. } => false,
+        }
+    }
+}
+
+/// A request of several operations. Each is an operation of the history, and all have its instants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Tells it from all other batches of the history.
+    pub id: u64,
+    /// Whether it is carried out as a whole or not at all, and reads as of one moment.
+    pub atomic: bool,
+}
+
+/// What a client may ask. A scroll's text is a line a token, see [`crate::token`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -43,22 +71,54 @@ pub enum Action {
     Append(String),
     /// Remove the scroll.
     Delete,
+    /// Replace the scroll by one line, if it has this revision; 0 stands for no scroll.
+    Swap {
+        /// The line.
+        token: String,
+        /// The revision the scroll must have.
+        expected: u64,
+    },
+    /// The whole scroll, from any replica, however far behind that is.
+    StaleRead,
+    /// The scroll as part of its whole phext, which comes without revisions.
+    Glance,
+    /// The write of this token once more, under the Idempotency-Key it had.
+    Again(String),
+    /// Something that is wrong in itself, and must be refused; it carries this token.
+    Malformed(String),
+    /// An administrator asks how much the tenant has stored; this is about no scroll.
+    Measure,
 }
 
 impl Action {
-    /// The token a write or append carries.
+    /// The token of its own that it carries.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         match self {
-            Self::Write(token) | Self::Append(token) => Some(token),
-            Self::Read | Self::Delete => None,
+            Self::Write(token)
+            | Self::Append(token)
+            | Self::Swap { token, .. }
+            | Self::Malformed(token) => Some(token),
+            _ => None,
         }
     }
 
-    /// Whether it changes the scroll.
+    /// Whether it is meant to change the scroll.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Read)
+        matches!(self, Self::Write(_) | Self::Append(_) | Self::Swap { .. } | Self::Delete)
+    }
+
+    /// Whether it leaves nothing of what was there before.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        matches!(self, Self::Write(_) | Self::Swap { .. } | Self::Delete)
+    }
+
+    /// Whether it is about a scroll, and one that may be there.
+    #[must_use]
+    pub fn is_about_a_scroll(&self) -> bool {
+        !matches!(self, Self::Malformed(_) | Self::Measure)
     }
 }
 
@@ -73,10 +133,20 @@ pub enum Outcome {
     },
     /// A read was answered; or a removal was, and there was nothing to remove.
     Seen {
-        /// The scroll's revision; absent when there was no scroll.
+        /// The scroll's revision; absent when there was no scroll, and in a glance.
         revision: Option<u64>,
         /// The lines of the scroll.
         tokens: Vec<String>,
+        /// How far the replica was, where the answer says that it may be behind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        applied: Option<u64>,
+    },
+    /// So much is stored, of what may be.
+    Measured {
+        /// Bytes stored.
+        used_bytes: u64,
+        /// Bytes allowed; absent without a limit.
+        quota_bytes: Option<u64>,
     },
     /// The ranch says it did nothing.
     Refused {
@@ -150,6 +220,7 @@ mod tests {
             invoked_us,
             returned_us: Some(returned_us),
             outcome: Outcome::Acked { revision },
+            batch: None,
         }
     }
 
@@ -160,8 +231,17 @@ mod tests {
         let mut history = vec![acked(0, 5, 1), acked(7, 20, 2)];
         history.push(Operation {
             action: Action::Read,
-            outcome: Outcome::Seen { revision: Some(2), tokens: vec!["t1".into(), "t2".into()] },
+            outcome: Outcome::Seen {
+                revision: Some(2),
+                tokens: vec!["t1".into(), "t2".into()],
+                applied: Some(9),
+            },
             ..acked(30, 40, 0)
+        });
+        history.push(Operation {
+            action: Action::Swap { token: "t4".into(), expected: 2 },
+            batch: Some(Batch { id: 7, atomic: true }),
+            ..acked(41, 45, 4)
         });
         history.push(Operation {
             action: Action::Delete,
@@ -173,6 +253,15 @@ mod tests {
         assert_eq!(load(&path).unwrap(), history);
         std::fs::write(&path, "{}\n").unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn a_history_of_an_older_harness_is_read() {
+        let line = r#"{"client":1,"tenant":"a","scroll":"s","action":"read","invoked_us":1,
+            "returned_us":2,"outcome":{"seen":{"revision":null,"tokens":[]}}}"#;
+        let read: Operation = serde_json::from_str(line).unwrap();
+        let outcome = Outcome::Seen { revision: None, tokens: vec![], applied: None };
+        assert_eq!((read.action, read.outcome, read.batch), (Action::Read, outcome, None));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod reaper;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod token;
 pub mod tool;
 pub mod verdict;
 pub mod wait;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ranch_chaos::check::search::{Sampling, search};
 use ranch_chaos::run::Plan;
 use ranch_chaos::scenario::Topology;
 use ranch_chaos::{HarnessError, Scenario, World, history, report, run};
@@ -123,17 +124,19 @@ fn list() -> Result<bool, HarnessError> {
 
 fn check(path: &Path) -> Result<bool, HarnessError> {
     let operations = history::load(path)?;
-    match ranch_chaos::check(&operations) {
-        Ok(summary) => {
-            println!("{summary}; longest gap {:?}", history::longest_write_gap(&operations));
-            Ok(true)
-        }
-        Err(violations) => {
-            for violation in &violations {
-                println!("{violation}");
-            }
-            eprintln!("ranch-chaos: {} violations", violations.len());
-            Ok(false)
-        }
+    let (checked, searched) =
+        (ranch_chaos::check(&operations), search(&operations, Sampling::default()));
+    let broken = checked.as_ref().err().into_iter().chain(searched.as_ref().err()).flatten();
+    let mut violations = 0;
+    for violation in broken {
+        println!("{violation}");
+        violations += 1;
     }
+    if let (Ok(summary), Ok(sample)) = (checked, searched) {
+        println!("{summary}; longest gap {:?}", history::longest_write_gap(&operations));
+        println!("{sample}");
+        return Ok(true);
+    }
+    eprintln!("ranch-chaos: {violations} violations");
+    Ok(false)
 }

@@ -78,7 +78,7 @@ fn slots(history: &[Operation]) -> Vec<Slot> {
             slots.resize(at + 1, Slot::default());
         }
         match operation.outcome {
-            Outcome::Acked { .. } | Outcome::Seen { .. } => {
+            Outcome::Acked { .. } | Outcome::Seen { .. } | Outcome::Measured { .. } => {
                 slots[at].latencies_us.push(end - operation.invoked_us);
             }
             Outcome::Refused { .. } | Outcome::Unknown { .. } => slots[at].failed += 1,
@@ -179,6 +179,7 @@ mod tests {
             invoked_us: at_us,
             returned_us: Some(at_us + 1_500),
             outcome,
+            batch: None,
         };
         let history = [
             operation(10, Outcome::Acked { revision: 1 }),

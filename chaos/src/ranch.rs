@@ -232,7 +232,25 @@ impl Ranch {
     /// # Errors
     /// When the ranch refuses or does not answer as documented.
     pub async fn add_tenant(&self, id: &str) -> Result<String, HarnessError> {
-        let body = serde_json::json!({ "tenant_id": id, "quota_mb": 1024 }).to_string();
+        self.add_tenant_with(id, 1024.0, None).await
+    }
+
+    /// Adds a tenant with limits and returns its key.
+    ///
+    /// # Errors
+    /// As [`Self::add_tenant`].
+    pub async fn add_tenant_with(
+        &self,
+        id: &str,
+        quota_mb: f64,
+        rate_per_s: Option<u32>,
+    ) -> Result<String, HarnessError> {
+        let body = serde_json::json!({
+            "tenant_id": id,
+            "quota_mb": quota_mb,
+            "rate_per_s": rate_per_s,
+        });
+        let body = body.to_string();
         let target = "/api/v2/admin/tenants/add";
         let json = [("content-type", "application/json")];
         let mut client = self.client(Some(ADMIN_KEY));

@@ -8,6 +8,7 @@ use crate::error::HarnessError;
 use crate::history;
 use crate::plot;
 use crate::run::{Outcome, Plan};
+use crate::scenario::Promise;
 use crate::verdict::latency;
 
 /// The verdict in words, with the figures behind it and how to run the same again.
@@ -16,8 +17,12 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{}: {}", plan.scenario.name, plan.scenario.why);
-    for (promise, verdict) in &outcome.verdicts {
-        let _ = writeln!(text, "  {promise:<4?} {verdict}");
+    for promise in Promise::ALL {
+        let found = outcome.verdicts.iter().find(|(judged, _)| *judged == promise);
+        let _ = match found {
+            Some((_, verdict)) => writeln!(text, "  {promise:<4?} {verdict}"),
+            None => writeln!(text, "  {promise:<4?} not judged here"),
+        };
     }
     for (kind, times) in &outcome.recovery {
         let kind = kind.map_or_else(|| "several at once".to_owned(), |kind| format!("{kind:?}"));
@@ -29,6 +34,7 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
     for one in &outcome.left_out {
         let _ = writeln!(text, "  left out here: {one}");
     }
+    let _ = writeln!(text, "  tier B: {}", outcome.sample);
     let [p50, p99, p999] =
         [0.5, 0.99, 0.999].map(|share| latency(&outcome.history, share).as_secs_f64() * 1e3);
     let _ = writeln!(text, "  latency p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms");

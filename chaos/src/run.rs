@@ -6,12 +6,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::check::check;
+use crate::check::search::{Sample, Sampling, search};
 use crate::error::HarnessError;
 use crate::fault::{FaultKind, Need};
 use crate::fury::{Fury, WHOLE_WAIT};
 use crate::history::Operation;
 use crate::layout::Layout;
-use crate::ranch::Ranch;
+use crate::ranch::{ADMIN_KEY, Ranch};
 use crate::scenario::{Promise, RanchShape, Scenario};
 use crate::verdict::{Evidence, Strike, Times, Verdict};
 use crate::workload::Workload;
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub strikes: Vec<Strike>,
     /// A verdict on each promise of the scenario.
     pub verdicts: Vec<(Promise, Verdict)>,
+    /// What was found by searching for an order.
+    pub sample: Sample,
     /// How long each kind of fault kept writes from succeeding; without a kind, several at once.
     pub recovery: Vec<(Option<FaultKind>, Times)>,
     /// Faults that struck and did nothing, in words.
@@ -74,16 +77,23 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     let mut tenants = Vec::new();
     for number in 1..=load.tenants {
         let id = format!("tenant-{number}");
-        let key = ranch.add_tenant(&id).await?;
+        let quota_mb = load.quota_kb.map_or(1024.0, |kb| f64::from(kb) / 1024.0);
+        let rate_per_s = load.tenant_rate_per_s;
+        let key = ranch.add_tenant_with(&id, quota_mb, rate_per_s).await?;
         tenants.push((id, key));
     }
     let workload = Workload {
         routers: vec![ranch.addr()],
+        tenants,
+        admin: Some(ADMIN_KEY.to_owned()),
         clients: load.clients,
         scrolls: load.scrolls,
+        circle: load.circle,
         seed: plan.seed,
-        reads_percent: load.reads_percent,
-        tenants,
+        mix: load.mix,
+        keyed_percent: load.keyed_percent,
+        large_bytes: load.large_bytes,
+        rate_per_s: load.rate_per_s.map(f64::from),
     };
     let first_tenant = workload.tenants[0].0.clone();
     let running = workload.start();
@@ -125,7 +135,11 @@ fn layout(plan: &Plan) -> Layout {
 }
 
 fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>) -> Outcome {
-    let violations = check(&history).err().unwrap_or_default();
+    let mut violations = check(&history).err().unwrap_or_default();
+    let sampling = Sampling { seed: plan.seed, ..Sampling::default() };
+    let searched = search(&history, sampling);
+    let sample = searched.as_ref().copied().unwrap_or_default();
+    violations.extend(searched.err().unwrap_or_default());
     let evidence = Evidence {
         scenario: &plan.scenario,
         history: &history,
@@ -137,5 +151,6 @@ fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>) -> Outcome 
     let recovery = evidence.recovery_times().into_iter().collect();
     let toothless = evidence.toothless();
     let left_out = plan.scenario.left_out(plan.world);
-    Outcome { history, strikes, verdicts, recovery, toothless, left_out, logs: Vec::new() }
+    let logs = Vec::new();
+    Outcome { history, strikes, verdicts, sample, recovery, toothless, left_out, logs }
 }

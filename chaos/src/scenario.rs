@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::HarnessError;
 use crate::fault::{FaultSpec, Need, clock};
+use crate::workload::Mix;
 use crate::world::World;
 use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
@@ -41,12 +42,37 @@ pub enum Promise {
     R3,
     /// No byte of one tenant reaches another.
     R4,
+    /// Quotas are never exceeded, and never refuse what fits.
+    R5,
     /// A failed minority does not stop service for longer than promised.
     R6,
     /// A restart node by node costs no request.
     R7,
+    /// A full disk refuses writes, goes on with reads, and is over when there is room again.
+    R8,
+    /// What rots on a minority is never served, and is mended from the others.
+    R9,
     /// After heal every shard serves within 5 s, and all replicas agree within 30 s.
     R10,
+    /// Bad input and overload are answered with a status, and change nothing.
+    R11,
+}
+
+impl Promise {
+    /// All of them, in order.
+    pub const ALL: [Self; 11] = [
+        Self::R1,
+        Self::R2,
+        Self::R3,
+        Self::R4,
+        Self::R5,
+        Self::R6,
+        Self::R7,
+        Self::R8,
+        Self::R9,
+        Self::R10,
+        Self::R11,
+    ];
 }
 
 /// One scenario.
@@ -117,10 +143,23 @@ pub struct Load {
     pub tenants: u32,
     /// Clients that ask at the same time.
     pub clients: u32,
-    /// Scrolls of each tenant.
+    /// Scrolls of each circle of clients.
     pub scrolls: u32,
-    /// In a hundred operations, so many reads.
-    pub reads_percent: u32,
+    /// Clients of a tenant that share scrolls; more than five, and no order of what they did is
+    /// searched for.
+    pub circle: u32,
+    /// How often they ask what.
+    pub mix: Mix,
+    /// Of a hundred writes of single scrolls, so many have an Idempotency-Key.
+    pub keyed_percent: u32,
+    /// Largest text of an import, in bytes.
+    pub large_bytes: u64,
+    /// Requests a second of all clients together; as fast as they are answered where not given.
+    pub rate_per_s: Option<u32>,
+    /// What each tenant may store, in KiB; plenty where not given.
+    pub quota_kb: Option<u32>,
+    /// Calls a second each tenant may make; as many as it can where not given.
+    pub tenant_rate_per_s: Option<u32>,
 }
 
 fn one() -> u32 {
@@ -144,7 +183,18 @@ impl Default for RanchShape {
 
 impl Default for Load {
     fn default() -> Self {
-        Self { tenants: 2, clients: 8, scrolls: 4, reads_percent: 33 }
+        Self {
+            tenants: 2,
+            clients: 8,
+            scrolls: 4,
+            circle: 5,
+            mix: Mix::default(),
+            keyed_percent: 50,
+            large_bytes: 8 << 10,
+            rate_per_s: None,
+            quota_kb: None,
+            tenant_rate_per_s: None,
+        }
     }
 }
 

@@ -9,15 +9,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::Violation;
+use crate::check::{QUOTA_EXCEEDED, Violation};
 use crate::fault::{FaultKind, Target};
-use crate::history::{Operation, Outcome};
+use crate::history::{Action, Operation, Outcome};
 use crate::scenario::{Promise, Scenario};
 
 /// Longest all shards may take to agree again after a fault is healed (R10).
 const WHOLE_MAX: Duration = Duration::from_secs(30);
 /// Longest a write may take to succeed after a fault is healed (R10).
 const SERVES_MAX: Duration = Duration::from_secs(5);
+/// Part of a quota that counts as near its edge (R5).
+const NEAR_THE_EDGE: f64 = 0.9;
+/// Longest a request may go without any answer (R11).
+const ANSWER_MAX: Duration = Duration::from_secs(19);
 /// Slowest answer in a thousand during a rolling restart (R7).
 const ROLLING_P999_MAX: Duration = Duration::from_millis(500);
 
@@ -93,9 +97,14 @@ impl Evidence<'_> {
         }
         match promise {
             Promise::R1 | Promise::R2 | Promise::R3 | Promise::R4 => self.checked(promise),
+            Promise::R5 => self.counts(),
             Promise::R6 => self.recovers(),
             Promise::R7 => self.rolls(),
+            Promise::R8 | Promise::R9 => {
+                Verdict::NotShown("no fault of a disk that it is about struck".to_owned())
+            }
             Promise::R10 => self.converges(),
+            Promise::R11 => self.refuses(),
         }
     }
 
@@ -110,6 +119,54 @@ impl Evidence<'_> {
                 "{acked} acknowledged writes, {} reads",
                 count(self.history, |outcome| matches!(outcome, Outcome::Seen { .. }))
             )),
+        }
+    }
+
+    /// R5: tenants came near their quota, were refused, and no rule about it was broken.
+    fn counts(&self) -> Verdict {
+        let refused =
+            count(self.history, |outcome| *outcome == Outcome::Refused { status: QUOTA_EXCEEDED });
+        let measured = self.history.iter().filter_map(|operation| match operation.outcome {
+            Outcome::Measured { used_bytes, quota_bytes } => Some((used_bytes, quota_bytes?)),
+            _ => None,
+        });
+        let fullest = measured.map(|(used, quota)| used as f64 / quota.max(1) as f64);
+        let fullest = fullest.fold(0.0, f64::max);
+        match self.checked(Promise::R5) {
+            Verdict::Kept(_) if refused == 0 || fullest < NEAR_THE_EDGE => {
+                Verdict::NotShown("no tenant was near its quota".to_owned())
+            }
+            Verdict::Kept(figure) => Verdict::Kept(format!(
+                "{figure}, {refused} refused for a quota, {:.1} % full at most",
+                fullest * 100.0
+            )),
+            other => other,
+        }
+    }
+
+    /// R11: what is wrong was refused, and everything asked was answered in some time.
+    fn refuses(&self) -> Verdict {
+        let malformed = |operation: &&Operation| matches!(operation.action, Action::Malformed(_));
+        let refused = |operation: &&Operation| {
+            matches!(operation.outcome, Outcome::Refused { status: 400..500 })
+        };
+        let wrong = self.history.iter().filter(malformed).filter(refused).count();
+        let overloaded = count(self.history, |outcome| {
+            matches!(outcome, Outcome::Refused { status: 429 | 503 })
+        });
+        let hung = hung(self.history);
+        match self.checked(Promise::R11) {
+            Verdict::Kept(_) if hung > 0 => {
+                Verdict::Broken(vec![format!("{hung} requests had no answer in {ANSWER_MAX:?}")])
+            }
+            Verdict::Kept(_) if wrong == 0 => {
+                Verdict::NotShown("nothing that is wrong was asked".to_owned())
+            }
+            Verdict::Kept(_) => Verdict::Kept(format!(
+                "{wrong} malformed requests refused, {overloaded} others told to come back later, \
+                 none left without an answer"
+            )),
+            other => other,
         }
     }
 
@@ -157,9 +214,7 @@ impl Evidence<'_> {
     }
 
     fn rolls(&self) -> Verdict {
-        let failed = count(self.history, |outcome| {
-            matches!(outcome, Outcome::Refused { .. } | Outcome::Unknown { .. })
-        });
+        let failed = self.history.iter().filter(|operation| operation.has_failed()).count();
         let p999 = latency(self.history, 0.999);
         let limit = ROLLING_P999_MAX.mul_f64(self.slack);
         let figure = format!("{failed} failed requests, p99.9 {p999:?} (promised {limit:?})");
@@ -260,6 +315,22 @@ fn between(from_us: u64, to_us: u64) -> Duration {
 
 fn count(history: &[Operation], is: impl Fn(&Outcome) -> bool) -> usize {
     history.iter().filter(|operation| is(&operation.outcome)).count()
+}
+
+/// Requests that nobody answered until their client gave up: it asks one thing at a time, so that
+/// shows by when it asked the next.
+fn hung(history: &[Operation]) -> usize {
+    let mut by_client = BTreeMap::<u32, Vec<(u64, bool)>>::new();
+    for operation in history {
+        let asked = (operation.invoked_us, operation.returned_us.is_none());
+        by_client.entry(operation.client).or_default().push(asked);
+    }
+    let hung = by_client.values_mut().map(|asked| {
+        asked.sort_unstable();
+        let late = |pair: &&[(u64, bool)]| pair[0].1 && between(pair[0].0, pair[1].0) > ANSWER_MAX;
+        asked.windows(2).filter(late).count()
+    });
+    hung.sum()
 }
 
 /// The latency below which a share of the answered requests lies.

@@ -1,30 +1,36 @@
-//! Clients that read, write, append and delete scrolls side by side, and write down what they
-//! were answered.
+//! Clients that ask a ranch for things side by side, and write down what they were answered.
 //!
-//! Each client does one thing at a time over the REST endpoints, whose answers carry revisions.
-//! A client never retries a write: a second try under a new identity would be a second write.
-//! When the load stops, every scroll is read once more, so that the history ends with what is left.
+//! Each client does one thing at a time, chosen by a seeded [`Mix`]. Those in one circle share
+//! some scrolls of their tenant; circles are small, so that a search over all orders of what they
+//! did is possible. A write is tried again only under its Idempotency-Key: a second try under a
+//! new identity would be a second write. When the load stops, every scroll is read once more, and
+//! every tenant measured, so that the history ends with what is left.
 
-use std::collections::BTreeSet;
+mod malformed;
+mod many;
+mod mix;
+mod outcome;
+mod single;
+mod worker;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, Client, ClientError};
 use crate::error::HarnessError;
 use crate::history::{Action, Operation, Outcome};
 use crate::wait::until;
+pub use mix::{Kind, Mix};
+use worker::Worker;
 
 /// The phext all scrolls of a workload are in.
 pub const PHEXT: &str = "chaos";
 /// How long the last reads may take, all retries included.
 const FINAL_READ_LIMIT: Duration = Duration::from_mins(1);
-/// Pause of a client after a request that was refused or not answered, as a real one would.
-const AFTER_FAILURE: Duration = Duration::from_millis(20);
 
 /// What load to make.
 #[derive(Clone, Debug)]
@@ -33,14 +39,25 @@ pub struct Workload {
     pub routers: Vec<SocketAddr>,
     /// Ids and keys of the tenants whose scrolls are used; clients are dealt out over them.
     pub tenants: Vec<(String, String)>,
+    /// The admin key, to ask how much tenants have stored.
+    pub admin: Option<String>,
     /// Clients that ask at the same time.
     pub clients: u32,
-    /// Scrolls of each tenant.
+    /// Scrolls of each circle of clients.
     pub scrolls: u32,
+    /// Clients of a tenant that share scrolls.
+    pub circle: u32,
     /// Decides what each client does.
     pub seed: u64,
-    /// In a hundred operations, so many reads; of the rest most are appends.
-    pub reads_percent: u32,
+    /// What clients ask.
+    pub mix: Mix,
+    /// Of a hundred writes of single scrolls, so many have an Idempotency-Key.
+    pub keyed_percent: u32,
+    /// Largest text of an import, in bytes.
+    pub large_bytes: u64,
+    /// Requests a second of all clients together, whether or not they are answered in time; each
+    /// as fast as it is answered where there is none.
+    pub rate_per_s: Option<f64>,
 }
 
 impl Workload {
@@ -50,10 +67,15 @@ impl Workload {
         Self {
             routers: vec![router],
             tenants: vec![(tenant.to_owned(), key.to_owned())],
+            admin: None,
             clients: 8,
             scrolls: 4,
+            circle: 8,
             seed: 1,
-            reads_percent: 33,
+            mix: Mix::PLAIN,
+            keyed_percent: 0,
+            large_bytes: 8 << 10,
+            rate_per_s: None,
         }
     }
 
@@ -62,27 +84,17 @@ impl Workload {
     pub fn start(self) -> Running {
         let shared = Arc::new(Shared::default());
         let began = Instant::now();
+        let workload = Arc::new(self);
         let mut clients = JoinSet::new();
-        for number in 0..self.clients {
-            let worker = self.worker(number, began);
-            clients.spawn(worker.run(Arc::clone(&shared)));
+        for number in 0..workload.clients {
+            clients.spawn(Worker::new(&workload, number, began).run(Arc::clone(&shared)));
         }
-        Running { workload: self, began, shared, clients }
+        Running { workload, began, shared, clients }
     }
 
-    fn worker(&self, number: u32, began: Instant) -> Worker {
-        let router = self.routers[number as usize % self.routers.len()];
-        let (tenant, key) = &self.tenants[number as usize % self.tenants.len()];
-        Worker {
-            number,
-            tenant: tenant.clone(),
-            client: Client::new(router, Some(key)),
-            scrolls: self.scrolls,
-            reads_percent: self.reads_percent,
-            rng: Rng::with_seed(self.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            tokens: 0,
-            began,
-        }
+    /// The number of the circle a client is in, among those of its tenant.
+    fn circle(&self, client: u32) -> u32 {
+        client / self.tenants.len().max(1) as u32 / self.circle.max(1)
     }
 }
 
@@ -96,7 +108,7 @@ struct Shared {
 /// A load under way.
 #[derive(Debug)]
 pub struct Running {
-    workload: Workload,
+    workload: Arc<Workload>,
     began: Instant,
     shared: Arc<Shared>,
     clients: JoinSet<Vec<Operation>>,
@@ -144,19 +156,27 @@ impl Running {
             })?;
             history.extend(operations);
         }
-        let used: BTreeSet<(String, String)> = history
-            .iter()
-            .map(|operation| (operation.tenant.clone(), operation.scroll.clone()))
+        // Read by somebody who has used it, so that no scroll has more clients than its circle.
+        let touched = history.iter().filter(|operation| operation.action.is_about_a_scroll());
+        let used: BTreeMap<(String, String), u32> = touched
+            .map(|operation| {
+                ((operation.tenant.clone(), operation.scroll.clone()), operation.client)
+            })
             .collect();
-        for (tenant, scroll) in used {
-            history.push(self.read_last(&tenant, &scroll).await?);
+        for ((tenant, scroll), client) in used {
+            history.push(self.read_last(&tenant, &scroll, client).await?);
         }
+        history.extend(self.measure_last().await?);
         Ok(history)
     }
 
-    async fn read_last(&self, tenant: &str, scroll: &str) -> Result<Operation, HarnessError> {
-        let owner = self.workload.tenants.iter().position(|(id, _)| id == tenant).unwrap_or(0);
-        let mut worker = self.workload.worker(owner as u32, self.began);
+    async fn read_last(
+        &self,
+        tenant: &str,
+        scroll: &str,
+        client: u32,
+    ) -> Result<Operation, HarnessError> {
+        let mut worker = Worker::new(&self.workload, client, self.began);
         let what = format!("a last read of {tenant}.{scroll}");
         until(&what, FINAL_READ_LIMIT, async || {
             let operation = worker.perform(scroll, Action::Read).await;
@@ -164,157 +184,22 @@ impl Running {
         })
         .await
     }
-}
 
-struct Worker {
-    number: u32,
-    tenant: String,
-    client: Client,
-    scrolls: u32,
-    reads_percent: u32,
-    rng: Rng,
-    tokens: u64,
-    began: Instant,
-}
-
-impl Worker {
-    async fn run(mut self, shared: Arc<Shared>) -> Vec<Operation> {
-        let mut operations = Vec::new();
-        while !shared.stop.load(Relaxed) {
-            let scroll = format!("1.1.1/1.1.1/1.1.{}", self.rng.u32(1..=self.scrolls));
-            let action = self.next_action();
-            let operation = self.perform(&scroll, action).await;
-            match operation.outcome {
-                Outcome::Acked { .. } => {
-                    shared.acked.fetch_add(1, Relaxed);
-                }
-                Outcome::Seen { .. } => {}
-                Outcome::Refused { .. } | Outcome::Unknown { .. } => {
-                    shared.failed.fetch_add(1, Relaxed);
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-            }
-            operations.push(operation);
+    async fn measure_last(&self) -> Result<Vec<Operation>, HarnessError> {
+        let mut measured = Vec::new();
+        // The first clients are one of each tenant.
+        let tenants = self.workload.tenants.len().min(self.workload.clients as usize);
+        for client in 0..if self.workload.admin.is_some() { tenants as u32 } else { 0 } {
+            let mut worker = Worker::new(&self.workload, client, self.began);
+            let measuring = until("a last measuring", FINAL_READ_LIMIT, async || {
+                let measured = worker.measure().await;
+                measured.filter(|one| matches!(one.outcome, Outcome::Measured { .. }))
+            });
+            measured.push(measuring.await?);
         }
-        operations
-    }
-
-    fn next_action(&mut self) -> Action {
-        if self.rng.u32(0..100) < self.reads_percent {
-            return Action::Read;
-        }
-        self.tokens += 1;
-        let token = format!("{}-{}", self.number, self.tokens);
-        match self.rng.u32(0..100) {
-            0..90 => Action::Append(token),
-            90..97 => Action::Write(token),
-            _ => Action::Delete,
-        }
-    }
-
-    async fn perform(&mut self, scroll: &str, action: Action) -> Operation {
-        let invoked_us = self.elapsed_us();
-        let client = &mut self.client;
-        let answer = match &action {
-            Action::Read => client.read(PHEXT, scroll).await,
-            Action::Write(token) => client.write(PHEXT, scroll, format!("{token}\n")).await,
-            Action::Append(token) => client.insert(PHEXT, scroll, format!("{token}\n")).await,
-            Action::Delete => client.delete(PHEXT, scroll).await,
-        };
-        let returned_us = answer.is_ok().then(|| self.elapsed_us());
-        Operation {
-            client: self.number,
-            tenant: self.tenant.clone(),
-            scroll: scroll.to_owned(),
-            outcome: outcome(&action, answer),
-            action,
-            invoked_us,
-            returned_us,
-        }
-    }
-
-    fn elapsed_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
-/// What an answer says about the fate of the operation. Anything that is not clearly a success or
-/// a refusal counts as unknown, which is what the checker trusts least.
-fn outcome(action: &Action, answer: Result<Answer, ClientError>) -> Outcome {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(ClientError::NotSent { .. }) => return Outcome::Refused { status: 0 },
-        Err(ClientError::Unanswered { .. }) => return Outcome::Unknown { status: None },
-    };
-    let status = answer.status;
-    match (action, status) {
-        (Action::Read, 200) => {
-            let tokens = answer.text().lines().map(str::to_owned).collect();
-            Outcome::Seen { revision: answer.etag(), tokens }
-        }
-        (Action::Read, 404) => Outcome::Seen { revision: None, tokens: Vec::new() },
-        // Nothing changed, so it has no revision of its own: it tells what a read would have.
-        (Action::Delete, 200) if answer.text() == "Removed 0 bytes" => {
-            Outcome::Seen { revision: None, tokens: Vec::new() }
-        }
-        (Action::Write(_) | Action::Append(_) | Action::Delete, 200..300) => {
-            answer.revision().map_or(Outcome::Unknown { status: Some(status) }, |revision| {
-                Outcome::Acked { revision }
-            })
-        }
-        (Action::Read, _) | (_, 400..500 | 507) => Outcome::Refused { status },
-        (_, 503) if !answer.text().contains("unknown") => Outcome::Refused { status },
-        _ => Outcome::Unknown { status: Some(status) },
+        Ok(measured)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
-            .collect();
-        Answer { status, headers, body: body.to_owned().into() }
-    }
-
-    #[test]
-    fn answers_are_taken_for_no_more_than_they_say() {
-        let append = Action::Append("t".to_owned());
-        let of = |answer| outcome(&append, Ok(answer));
-        let revision = [("x-ranch-revision", "7")];
-        assert_eq!(of(answer(200, &revision, "")), Outcome::Acked { revision: 7 });
-        assert_eq!(of(answer(200, &[], "")), Outcome::Unknown { status: Some(200) });
-        assert_eq!(of(answer(507, &[], "")), Outcome::Refused { status: 507 });
-        assert_eq!(of(answer(503, &[], "no leader")), Outcome::Refused { status: 503 });
-        let unknown = answer(503, &[], "outcome: unknown");
-        assert_eq!(of(unknown), Outcome::Unknown { status: Some(503) });
-        assert_eq!(of(answer(500, &[], "")), Outcome::Unknown { status: Some(500) });
-
-        let seen = outcome(&Action::Read, Ok(answer(200, &[("etag", "\"9\"")], "a\nb\n")));
-        let tokens = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(seen, Outcome::Seen { revision: Some(9), tokens });
-        let absent = Outcome::Seen { revision: None, tokens: vec![] };
-        assert_eq!(outcome(&Action::Read, Ok(answer(404, &[], ""))), absent);
-        let removed = |bytes: &str| {
-            let text = format!("Removed {bytes} bytes");
-            outcome(&Action::Delete, Ok(answer(200, &revision, &text)))
-        };
-        assert_eq!(removed("0"), absent);
-        assert_eq!(removed("10"), Outcome::Acked { revision: 7 });
-    }
-
-    #[test]
-    fn a_seed_decides_what_a_client_does() {
-        let workload = Workload::new(SocketAddr::from(([127, 0, 0, 1], 1)), "a", "k");
-        let actions = |seed| {
-            let workload = Workload { seed, ..workload.clone() };
-            let mut worker = workload.worker(0, Instant::now());
-            (0..50).map(|_| worker.next_action()).collect::<Vec<_>>()
-        };
-        assert_eq!(actions(1), actions(1));
-        assert_ne!(actions(1), actions(2));
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! Rule 3: a read shows the replay of the acknowledged writes up to its revision.
+//! Rule 3: a read shows the replay of the writes up to its revision.
 //!
 //! Writes of unknown outcome may stand between them. One that replaces or removes the scroll also
-//! takes away what came before it, so then the acknowledged writes shown need only be the last
-//! ones of the replay.
+//! takes away what came before it, so then the certain writes shown need only be the last ones of
+//! the replay. One that was seen under its revision is certain from then on.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,49 +17,55 @@ pub fn scroll<'a>(index: &Index<'a>, scroll: &Scroll, violations: &mut Vec<Viola
     let mut before: HashMap<&str, Option<&str>> = HashMap::new();
     for &at in &scroll.operations {
         let read: &'a Operation = &index.history[at];
-        let Outcome::Seen { revision: Some(revision), tokens } = &read.outcome else { continue };
-        let shown = Shown { scroll, read, revision: *revision, tokens };
-        let found = shown
-            .tokens_are_its_own(index)
-            .and_then(|()| shown.ends_at_its_revision(index))
-            .and_then(|()| shown.equals(index, &replay))
-            .and_then(|()| shown.keeps_order(index, &mut before));
+        let Outcome::Seen { revision, tokens, .. } = &read.outcome else { continue };
+        if revision.is_none() && tokens.is_empty() {
+            continue;
+        }
+        let shown = Shown { scroll, read, revision: 0, tokens };
+        let mut found = shown.tokens_are_its_own(index);
+        // A glance that ends with a write of unknown revision can be placed no further.
+        if let (Ok(()), Some(revision)) = (&found, index.shown(read)) {
+            let shown = Shown { revision, ..shown };
+            found = shown.ends_at_its_revision(index).and_then(|()| shown.equals(index, &replay));
+        }
+        let found = found.and_then(|()| shown.keeps_order(index, &mut before));
         violations.extend(found.err());
     }
 }
 
-/// Acknowledged writes by revision, each with the position from which its replay begins.
+/// Certain writes by revision, each with the position from which its replay begins.
 struct Replay<'a> {
-    acked: &'a [(u64, At)],
+    writes: &'a [(u64, At)],
     begins: Vec<usize>,
 }
 
 impl<'a> Replay<'a> {
     fn of(index: &Index<'_>, scroll: &'a Scroll) -> Self {
         let mut begin = 0;
-        let begins = scroll.acked.iter().enumerate().map(|(nth, &(_, at))| {
+        let begins = scroll.writes.iter().enumerate().map(|(nth, &(_, at))| {
             match index.history[at].action {
-                Action::Write(_) => begin = nth,
+                Action::Write(_) | Action::Swap { .. } => begin = nth,
                 Action::Delete => begin = nth + 1,
-                Action::Append(_) | Action::Read => {}
+                _ => {}
             }
             begin
         });
         let begins = begins.collect();
-        Self { acked: &scroll.acked, begins }
+        Self { writes: &scroll.writes, begins }
     }
 
-    /// The tokens a scroll holds at `revision` by acknowledged writes alone.
+    /// The tokens a scroll holds at `revision` by certain writes alone.
     fn at<'h>(&self, index: &Index<'h>, revision: u64) -> Vec<&'h str> {
-        let end = self.acked.partition_point(|&(acked, _)| acked <= revision);
+        let end = self.writes.partition_point(|&(written, _)| written <= revision);
         let begin = end.checked_sub(1).map_or(0, |last| self.begins[last]);
         let history = index.history;
-        let writes = self.acked[begin..end].iter();
+        let writes = self.writes[begin..end].iter();
         writes.filter_map(|&(_, at)| history[at].action.token()).collect()
     }
 }
 
 /// One read and what it showed.
+#[derive(Clone, Copy)]
 struct Shown<'s, 'a> {
     scroll: &'s Scroll,
     read: &'a Operation,
@@ -115,26 +121,23 @@ impl<'a> Shown<'_, 'a> {
         }
     }
 
-    /// The acknowledged lines are those of the replay.
+    /// The lines that are certain are those of the replay.
     fn equals(&self, index: &Index<'a>, replay: &Replay<'_>) -> Result<(), Violation> {
         let expected = replay.at(index, self.revision);
-        let is_acked = |token: &&str| {
-            matches!(index.history[index.tokens[*token]].outcome, Outcome::Acked { .. })
-        };
-        let acked: Vec<&str> = self.tokens.iter().map(String::as_str).filter(is_acked).collect();
-        let cut_short = self.may_be_cut_short(index) && expected.ends_with(&acked);
-        if acked == expected || cut_short {
+        let happened = |token: &&str| index.happened[index.tokens[*token]];
+        let certain: Vec<&str> = self.tokens.iter().map(String::as_str).filter(happened).collect();
+        if certain == expected || (self.may_be_cut_short(index) && expected.ends_with(&certain)) {
             return Ok(());
         }
         let lacks = |from: &[&str], token: &str| !from.contains(&token);
         let (scroll, revision) = (self.name(), self.revision);
-        if let Some(gone) = acked.iter().find(|token| lacks(&expected, token)) {
+        if let Some(gone) = certain.iter().find(|token| lacks(&expected, token)) {
             return Err(Violation::Resurrected { scroll, revision, token: (*gone).to_owned() });
         }
-        if let Some(lost) = expected.iter().find(|token| lacks(&acked, token)) {
+        if let Some(lost) = expected.iter().find(|token| lacks(&certain, token)) {
             return Err(Violation::Lost { scroll, revision, token: (*lost).to_owned() });
         }
-        let misplaced = acked.iter().zip(&expected).find(|(shown, expected)| shown != expected);
+        let misplaced = certain.iter().zip(&expected).find(|(shown, expected)| shown != expected);
         let token = misplaced.map_or("", |(shown, _)| *shown).to_owned();
         Err(Violation::Reordered { scroll, token })
     }
@@ -147,9 +150,8 @@ impl<'a> Shown<'_, 'a> {
             return true;
         }
         self.tokens.first().is_some_and(|first| {
-            let write = &index.history[index.tokens[first.as_str()]];
-            matches!(write.action, Action::Write(_))
-                && matches!(write.outcome, Outcome::Unknown { .. })
+            let at = index.tokens[first.as_str()];
+            index.history[at].action.replaces() && !index.happened[at]
         })
     }
 
@@ -162,8 +164,8 @@ impl<'a> Shown<'_, 'a> {
         let mut previous = None;
         for token in self.tokens {
             let write = &index.history[index.tokens[token.as_str()]];
-            let replaces = matches!(write.action, Action::Write(_)) && previous.is_some();
-            if replaces || *before.entry(token).or_insert(previous) != previous {
+            let misplaced = write.action.replaces() && previous.is_some();
+            if misplaced || *before.entry(token).or_insert(previous) != previous {
                 return Err(Violation::Reordered { scroll: self.name(), token: token.clone() });
             }
             previous = Some(token);

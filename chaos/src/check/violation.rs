@@ -140,6 +140,132 @@ pub enum Violation {
         /// The token.
         token: String,
     },
+    /// A conditional write took effect where the scroll had another revision.
+    #[error("R2: {write} was carried out when the scroll was at revision {found}")]
+    SwappedAtAnother {
+        /// The write.
+        write: String,
+        /// The revision the scroll had; 0 for none.
+        found: u64,
+    },
+    /// A conditional write was refused while its condition held.
+    #[error("R2: {write} was refused, though the scroll had that revision all the time")]
+    SwapRefused {
+        /// The write.
+        write: String,
+    },
+    /// A request repeated under its key was answered as another one.
+    #[error("R3: {write} has revision {first}, but its repetition was told {second}")]
+    RepeatedDifferently {
+        /// The write.
+        write: String,
+        /// Its revision.
+        first: u64,
+        /// What the repetition was told.
+        second: u64,
+    },
+    /// An atomic batch was carried out in part.
+    #[error("R3: of batch {id}, {done} took effect and {undone} was refused")]
+    HalfABatch {
+        /// The batch.
+        id: u64,
+        /// What was carried out.
+        done: String,
+        /// What was not.
+        undone: String,
+    },
+    /// Another write came between those of an atomic batch.
+    #[error("R2: revision {revision} came between {first} and {last} of batch {id}")]
+    Interrupted {
+        /// The batch.
+        id: u64,
+        /// Its lowest revision.
+        first: u64,
+        /// Its highest revision.
+        last: u64,
+        /// The other one.
+        revision: u64,
+    },
+    /// The reads of one batch are of different moments.
+    #[error(
+        "R2: batch {id} shows {scroll} at revision {shown}, and something else as it was at \
+         {moment}, when that scroll had changed"
+    )]
+    TornRead {
+        /// The batch.
+        id: u64,
+        /// The scroll shown as it had been.
+        scroll: String,
+        /// The revision shown; 0 for none.
+        shown: u64,
+        /// The revision another read of the batch reflects.
+        moment: u64,
+    },
+    /// A read that may be stale does not say so.
+    #[error("R2: a stale read of {scroll} does not say how far it goes")]
+    StaleUnsaid {
+        /// The scroll.
+        scroll: String,
+    },
+    /// No order of the operations on a scroll explains what was answered.
+    #[error("R2: no order explains what was answered of {scroll} up to {at_us} us, such as {what}")]
+    NotLinearizable {
+        /// The scroll.
+        scroll: String,
+        /// When the answer that cannot be explained was complete.
+        at_us: u64,
+        /// That answer.
+        what: String,
+    },
+    /// The search for an order was given up.
+    #[error("R2: the search for an order of what was answered of {scroll} grew too large")]
+    Undecided {
+        /// The scroll.
+        scroll: String,
+    },
+    /// A tenant had more than it may.
+    #[error("R5: tenant {tenant} stored {used} bytes, {quota} are allowed")]
+    QuotaExceeded {
+        /// The tenant.
+        tenant: String,
+        /// What was stored.
+        used: u64,
+        /// What may be.
+        quota: u64,
+    },
+    /// A write that fitted was refused for the quota.
+    #[error(
+        "R5: {write} was refused for the quota, though {tenant} had at most {used} bytes, it \
+         needed {needed}, and {quota} are allowed"
+    )]
+    QuotaRefused {
+        /// The tenant.
+        tenant: String,
+        /// The write.
+        write: String,
+        /// The most that can have been stored.
+        used: u64,
+        /// The most the write can have added.
+        needed: u64,
+        /// What may be stored.
+        quota: u64,
+    },
+    /// What is told of a tenant's storage is not what its scrolls add up to.
+    #[error("R5: tenant {tenant} is said to store {told} bytes, its scrolls add up to {used}")]
+    UsageDrift {
+        /// The tenant.
+        tenant: String,
+        /// What an administrator is told.
+        told: u64,
+        /// What the last reads add up to.
+        used: u64,
+    },
+    /// What is wrong in itself was not refused.
+    #[error("R11: {request} was not refused")]
+    MalformedAccepted {
+        /// The request.
+        request: String,
+    },
     /// Writes appear in an order that contradicts their revisions or another read.
     #[error("R2: a read of {scroll} shows {token} out of order")]
     Reordered {
@@ -165,11 +291,24 @@ impl Violation {
             | Self::FromTheFuture { .. }
             | Self::WrongRevision { .. }
             | Self::Resurrected { .. }
-            | Self::Reordered { .. } => Promise::R2,
-            Self::RevisionShared { .. } | Self::Doubled { .. } | Self::RefusedYetApplied { .. } => {
-                Promise::R3
-            }
+            | Self::Reordered { .. }
+            | Self::SwappedAtAnother { .. }
+            | Self::SwapRefused { .. }
+            | Self::Interrupted { .. }
+            | Self::TornRead { .. }
+            | Self::StaleUnsaid { .. }
+            | Self::NotLinearizable { .. }
+            | Self::Undecided { .. } => Promise::R2,
+            Self::RevisionShared { .. }
+            | Self::Doubled { .. }
+            | Self::RefusedYetApplied { .. }
+            | Self::RepeatedDifferently { .. }
+            | Self::HalfABatch { .. } => Promise::R3,
             Self::Foreign { .. } => Promise::R4,
+            Self::QuotaExceeded { .. } | Self::QuotaRefused { .. } | Self::UsageDrift { .. } => {
+                Promise::R5
+            }
+            Self::MalformedAccepted { .. } => Promise::R11,
         };
         broken == promise
     }

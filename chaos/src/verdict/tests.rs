@@ -18,6 +18,7 @@ fn writes(seconds: std::ops::Range<f64>) -> Vec<Operation> {
             invoked_us: tick * 10_000,
             returned_us: Some(tick * 10_000 + 1_000),
             outcome: Outcome::Acked { revision: tick },
+            batch: None,
         })
         .collect()
 }
@@ -136,4 +137,33 @@ fn what_overlapped_is_told_apart_and_has_until_all_is_calm() {
     assert_eq!(evidence.recovery_times().keys().collect::<Vec<_>>(), [&None]);
     assert!(matches!(evidence.verdict(Promise::R10), Verdict::Kept(_)));
     assert!(matches!(evidence.verdict(Promise::R6), Verdict::NotShown(_)));
+}
+
+#[test]
+fn quotas_are_judged_only_near_their_edge() {
+    let strikes = [strike(FaultKind::Kill)];
+    let measured = |used_bytes| Operation {
+        action: Action::Measure,
+        outcome: Outcome::Measured { used_bytes, quota_bytes: Some(100) },
+        ..writes(0.0..0.01)[0].clone()
+    };
+    let full = Operation { outcome: Outcome::Refused { status: 507 }, ..measured(0) };
+    let of =
+        |more: &[Operation]| judged(Promise::R5, &[&writes(0.0..1.0), more].concat(), &strikes);
+    assert!(matches!(of(&[measured(95), full.clone()]), Verdict::Kept(_)));
+    assert!(matches!(of(&[measured(50), full]), Verdict::NotShown(_)));
+    assert!(matches!(of(&[measured(95)]), Verdict::NotShown(_)));
+}
+
+#[test]
+fn bad_input_is_judged_where_there_was_some_and_a_hang_is_seen() {
+    let strikes = [strike(FaultKind::Kill)];
+    let mut history = writes(0.0..1.0);
+    assert!(matches!(judged(Promise::R11, &history, &strikes), Verdict::NotShown(_)));
+    history[3].action = Action::Malformed("m".into());
+    history[3].outcome = Outcome::Refused { status: 400 };
+    assert!(matches!(judged(Promise::R11, &history, &strikes), Verdict::Kept(_)));
+    history.extend(writes(30.0..31.0));
+    history[99].returned_us = None;
+    assert!(matches!(judged(Promise::R11, &history, &strikes), Verdict::Broken(_)));
 }

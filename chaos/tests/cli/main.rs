@@ -17,6 +17,7 @@ fn operation(at_us: u64, action: Action, outcome: Outcome) -> Operation {
         invoked_us: at_us,
         returned_us: Some(at_us + 5),
         outcome,
+        batch: None,
     }
 }
 
@@ -26,7 +27,11 @@ fn append(at_us: u64, token: &str, revision: u64) -> Operation {
 
 fn read(at_us: u64, revision: u64, tokens: &[&str]) -> Operation {
     let tokens = tokens.iter().map(|&token| token.to_owned()).collect();
-    operation(at_us, Action::Read, Outcome::Seen { revision: Some(revision), tokens })
+    operation(
+        at_us,
+        Action::Read,
+        Outcome::Seen { revision: Some(revision), tokens, applied: None },
+    )
 }
 
 fn check(path: &Path) -> Output {
