@@ -13,7 +13,7 @@ use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 15] = [
+const CATALOG: [(&str, &str); 17] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -28,6 +28,8 @@ const CATALOG: [(&str, &str); 15] = [
     ("lost-disk", include_str!("../scenarios/lost-disk.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
+    ("quota-edge", include_str!("../scenarios/quota-edge.toml")),
+    ("overload", include_str!("../scenarios/overload.toml")),
     ("mixed", include_str!("../scenarios/mixed.toml")),
 ];
 

@@ -150,6 +150,8 @@ pub enum ApiError {
     NoScroll {
         /// Where, in printed form.
         coordinate: String,
+        /// The log index a stale read reflects.
+        applied: Option<u64>,
     },
     /// No such tenant.
     #[error("no tenant {tenant:?}")]

@@ -80,7 +80,8 @@ async fn read<S: Shards>(
 ) -> Result<Answer, ApiError> {
     let Place { phext, coordinate } = place.clone();
     let found = scrolls::read(call, caller, place).await?;
-    let none = || ApiError::NoScroll { coordinate: coordinate.to_string() };
+    let applied = found.applied;
+    let none = || ApiError::NoScroll { coordinate: coordinate.to_string(), applied };
     let scroll = found.scroll.ok_or_else(none)?;
     let (revision, modified_ms, mut answer);
     if preconditions::is_known(call.headers, scroll.revision) {
@@ -97,7 +98,7 @@ async fn read<S: Shards>(
     if let Ok(modified) = HeaderValue::from_maybe_shared(date::http(modified_ms)) {
         headers.insert(LAST_MODIFIED, modified);
     }
-    scrolls::mark_stale(&mut answer, found.applied);
+    scrolls::mark_stale(&mut answer, applied);
     Ok(answer)
 }
 

@@ -105,7 +105,9 @@ async fn select<S: Shards>(call: &Call<'_, S>, caller: &Caller) -> Result<Answer
     };
     let (text, share) = match (whole, printed) {
         (Some(whole), _) => (whole.scroll.text.unwrap_or_default(), whole.share),
-        (None, Some(coordinate)) => return Err(ApiError::NoScroll { coordinate }),
+        (None, Some(coordinate)) => {
+            return Err(ApiError::NoScroll { coordinate, applied: found.applied });
+        }
         (None, None) => (Bytes::new(), None),
     };
     let mut answer = answer::text(text);

@@ -5,6 +5,7 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
+use crate::api::scrolls;
 use crate::error::ApiError;
 use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer};
@@ -31,6 +32,7 @@ impl ApiError {
             Self::MethodNotAllowed { allowed } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
+            Self::NoScroll { applied, .. } => scrolls::mark_stale(&mut answer, *applied),
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }

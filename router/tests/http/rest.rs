@@ -140,6 +140,11 @@ async fn a_stale_read_says_so_and_asks_any_replica() {
     let asked: std::collections::HashSet<u32> =
         router.shards.take_calls().iter().map(|call| call.node).collect();
     assert_eq!(asked.len(), 3, "stale reads are spread over replicas");
+    for (path, status) in [("read/2.1.1/1.1.1/1.1.1?", 404), ("select?c=2.1.1/1.1.1/1.1.1", 200)] {
+        let reply = client.get(&format!("/api/v2/{path}&consistency=stale")).await;
+        assert_eq!(reply.status.as_u16(), status, "{path}");
+        assert_eq!(reply.header("x-ranch-applied"), "1", "that there is nothing may be stale, too");
+    }
     let reply = client.get("/api/v2/select?consistency=quick").await;
     reply.is(400, "consistency must be linearizable or stale");
 }

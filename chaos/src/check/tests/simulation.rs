@@ -141,7 +141,11 @@ fn simulate(seed: u64, clients: u32) -> Vec<Operation> {
             let append = Action::Append(format!("{client}-{nth}b{scroll}"));
             (scroll, if reads { Action::Read } else { append })
         });
-        let room = store.used() + u64::from(SCROLLS) * 80 <= QUOTA;
+        let needed = actions.clone().map(|(scroll, action)| {
+            let new = if store.now(scroll).1.is_empty() { 64 } else { 0 };
+            new + action.token().map_or(0, token::bytes)
+        });
+        let room = store.used() + needed.sum::<u64>() <= QUOTA;
         for (scroll, action) in actions {
             let refused = Outcome::Refused { status: 507 };
             let outcome = match (happens, reads || room) {
@@ -271,8 +275,11 @@ fn answer_from_the_past(history: &mut [Operation], _: &mut Rng) -> bool {
             && operation.outcome != history[last].outcome
     });
     let Some(outcome) = older.map(|older| older.outcome.clone()) else { return false };
+    let newest = tokens_of(&mut history[last]).unwrap().last().unwrap().clone();
+    let present = matches!(outcome, Outcome::Seen { revision: Some(_), .. });
     history[last].outcome = outcome;
-    true
+    // A removal of unknown outcome would explain absence, and nothing need have changed but by it.
+    present && is_acked(history, &newest)
 }
 
 fn carry_out_what_was_not_to_be(history: &mut [Operation], _: &mut Rng) -> bool {

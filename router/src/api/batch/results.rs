@@ -40,7 +40,9 @@ impl Item {
     pub fn done(op: &Op, result: OpResult) -> Result<Self, ApiError> {
         if op.kind() == Kind::Read && result.revision == 0 {
             let coordinate = Coordinate::from_key(&op.coordinate).map_err(|_| ApiError::Garbled)?;
-            let none = ApiError::NoScroll { coordinate: coordinate.to_string() };
+            // The batch as a whole says how far a stale read goes.
+            let coordinate = coordinate.to_string();
+            let none = ApiError::NoScroll { coordinate, applied: None };
             return Ok(Self::refused(&none, 0));
         }
         if result.text.as_ref().is_some_and(|text| std::str::from_utf8(text).is_err()) {
