@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod error;
 pub mod fault;
+pub mod footprint;
 pub mod fury;
 pub mod history;
 pub mod layout;

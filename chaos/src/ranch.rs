@@ -131,6 +131,12 @@ impl Ranch {
         self.nodes.keys().copied().collect()
     }
 
+    /// Process ids of the nodes that run.
+    #[must_use]
+    pub fn node_pids(&self) -> Vec<u32> {
+        self.nodes.values().filter_map(Process::pid).collect()
+    }
+
     /// The binary under test.
     #[must_use]
     pub fn binary(&self) -> &Path {

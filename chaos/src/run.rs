@@ -9,6 +9,7 @@ use crate::check::check;
 use crate::check::search::{Sample, Sampling, search};
 use crate::error::HarnessError;
 use crate::fault::{FaultKind, Need};
+use crate::footprint::Footprint;
 use crate::fury::{Fury, WHOLE_WAIT};
 use crate::history::Operation;
 use crate::layout::Layout;
@@ -94,20 +95,26 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
         keyed_percent: load.keyed_percent,
         large_bytes: load.large_bytes,
         rate_per_s: load.rate_per_s.map(f64::from),
+        canary: false,
     };
     let first_tenant = workload.tenants[0].0.clone();
     let running = workload.start();
     running.progress(FIRST_WRITES, WHOLE_WAIT).await?;
+    let before = Footprint::of(ranch.node_pids());
     let rng = Rng::with_seed(plan.seed);
     let mut fury = Fury::new(ranch, running, rng, first_tenant);
     fury.rage(plan, say).await?;
     let (ranch, running, strikes) = fury.end();
     let history = running.finish().await?;
+    let after = Footprint::of(ranch.node_pids());
     let snapshots = ranch.snapshots_sent();
     let logs = ranch.logs();
     drop(ranch);
     let mut outcome = judge(plan, history, strikes);
     outcome.logs = logs;
+    for (_, verdict) in outcome.verdicts.iter_mut().filter(|(one, _)| *one == Promise::R10) {
+        *verdict = after.weigh(&before, verdict.clone());
+    }
     let least = plan.scenario.ranch.snapshots_min;
     if snapshots < least {
         let few = format!("{snapshots} snapshots were sent, which is less than {least}");

@@ -58,6 +58,9 @@ pub struct Workload {
     /// Requests a second of all clients together, whether or not they are answered in time; each
     /// as fast as it is answered where there is none.
     pub rate_per_s: Option<f64>,
+    /// Has one client now and then replace a scroll and keep it to itself, as if the ranch had lost
+    /// what was there: a canary, which the checker must always notice.
+    pub canary: bool,
 }
 
 impl Workload {
@@ -76,6 +79,7 @@ impl Workload {
             keyed_percent: 0,
             large_bytes: 8 << 10,
             rate_per_s: None,
+            canary: false,
         }
     }
 

@@ -19,6 +19,8 @@ const AFTER_FAILURE: Duration = Duration::from_millis(20);
 const ATTEMPTS: u32 = 20;
 /// Requests a client remembers, to repeat one.
 const TOLD_MAX: usize = 8;
+/// A canary sings once in so many operations.
+const CANARY: usize = 10;
 /// Longest line of those that are appended one by one, in bytes, and how often one is that long.
 const LINE_MAX: u64 = 600;
 
@@ -76,6 +78,9 @@ impl Worker {
                 due += Duration::from_secs_f64(wait_s.min(60.0));
                 tokio::time::sleep_until(due).await;
             }
+            if self.workload.canary && self.number == 0 && operations.len() % CANARY == CANARY - 1 {
+                self.lose_something().await;
+            }
             let kind = self.workload.mix.choose(&mut self.rng);
             let done = self.step(kind).await;
             let acked = |one: &&Operation| matches!(one.outcome, Outcome::Acked { .. });
@@ -87,6 +92,13 @@ impl Worker {
             operations.extend(done);
         }
         operations
+    }
+
+    /// Removes what others have been told is there, and tells nobody.
+    async fn lose_something(&mut self) {
+        let scroll = self.any_scroll();
+        // Whether it is answered makes no difference: the next one will be.
+        let _ = self.ask(&scroll, &Action::Delete, None).await;
     }
 
     async fn step(&mut self, kind: Kind) -> Vec<Operation> {
