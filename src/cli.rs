@@ -8,6 +8,7 @@ mod export;
 mod http;
 mod import;
 mod key_file;
+mod lifecycle;
 mod local;
 mod logging;
 mod machine;
@@ -55,7 +56,7 @@ struct Cli {
 enum Command {
     /// Start this machine's whole ranch: its nodes and a router.
     Up(up::UpArgs),
-    /// Run one node of the ranch, as a service manager would.
+    /// Run one node of the ranch, as a service manager would, or drain one.
     Node(node::NodeArgs),
     /// Run a router: the HTTP front, without a node.
     Router(router::RouterArgs),
@@ -101,14 +102,15 @@ const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
 impl Command {
     fn run(self) -> Result<(), CliError> {
         // A client does one thing at a time; a node and a router use every core.
-        let runtime = match self {
-            Self::Node(_) | Self::Router(_) => tokio::runtime::Builder::new_multi_thread(),
-            _ => tokio::runtime::Builder::new_current_thread(),
+        let opens_databases = matches!(&self, Self::Node(args) if args.runs());
+        let runtime = if opens_databases || matches!(self, Self::Router(_)) {
+            tokio::runtime::Builder::new_multi_thread()
+        } else {
+            tokio::runtime::Builder::new_current_thread()
         }
         .enable_all()
         .build()
         .map_err(|source| CliError::Runtime { source })?;
-        let opens_databases = matches!(self, Self::Node(_));
         let result = runtime.block_on(self.carry_out());
         if opens_databases {
             // They must be closed before the process goes, or their own threads abort it.

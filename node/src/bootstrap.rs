@@ -57,7 +57,9 @@ impl Entrance<'_> {
     /// changed but not saved.
     pub(crate) async fn find_place(&self, identity: &mut Identity) -> Result<Place, NodeError> {
         if identity.incarnation != 0 {
-            let founder = identity.incarnation == 1 && self.is_first();
+            // Only a founder knows which ranch it is before it has seen one.
+            let founds = !identity.settled && !identity.cluster_id.is_empty();
+            let founder = identity.incarnation == 1 && self.is_first() && founds;
             return Ok(if founder { Place::Founder } else { Place::Member });
         }
         let mut said = Instant::now();
@@ -113,11 +115,18 @@ impl Entrance<'_> {
     /// Asks the ranch to take this node in. `false` when it could not be asked yet.
     async fn join(&self, identity: &mut Identity) -> Result<bool, NodeError> {
         let node = self.record(0, identity.boot_nonce.clone());
-        let what = meta_command::What::Join(JoinNode { node: Some(node) });
+        let join = JoinNode { node: Some(node), ..JoinNode::default() };
+        let what = meta_command::What::Join(join);
         let request_id = RequestId::random();
         for other in self.config.nodes.iter().filter(|other| other.id != self.node.id) {
             let asked = propose_at(self.links, NodeId(other.id), request_id, what.clone()).await;
-            let Ok(result) = asked else { continue };
+            let result = match asked {
+                Ok(result) => result,
+                Err(ShardError::Invalid { detail }) => {
+                    return Err(NodeError::Refused { reason: detail });
+                }
+                Err(_) => continue,
+            };
             match MetaStatus::try_from(result.status) {
                 Ok(MetaStatus::MetaOk) => {
                     let Some(record::What::Node(node)) = result.record.and_then(|r| r.what) else {
@@ -173,6 +182,7 @@ impl Entrance<'_> {
             name: self.config.cluster.name.clone(),
             key_salt: Bytes::copy_from_slice(&salt),
             version: CLUSTER_VERSION,
+            replicas: self.config.cluster.replicas,
         };
         let nodes = self.config.nodes.iter().map(|node| {
             let nonce = match probes.get(&node.id) {
@@ -189,6 +199,7 @@ impl Entrance<'_> {
             id,
             replicas: nodes.into_iter().map(|node| ReplicaId::new(node, 1).0).collect(),
             initialized: false,
+            ..ShardRecord::default()
         });
         let hash = KeyHash::of(&salt, admin_key.expose());
         let key = admin_key_record(Bytes::copy_from_slice(&hash.0), "first".to_owned());
@@ -210,6 +221,9 @@ fn record_of(node: &NodeConfig, incarnation: u32, boot_nonce: Bytes, version: &s
         incarnation,
         boot_nonce,
         version: version.to_owned(),
+        format_min: CLUSTER_VERSION,
+        format_max: CLUSTER_VERSION,
+        ..NodeRecord::default()
     }
 }
 

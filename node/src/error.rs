@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ranch_proto::GroupId;
+use ranch_proto::{GroupId, NodeId};
 use ranch_raft::group::GroupError;
 use ranch_raft::log::LogError;
 use ranch_raft::state::StateError;
@@ -93,6 +93,15 @@ pub enum NodeError {
     Refused {
         /// In the ranch's words.
         reason: String,
+    },
+    /// The node has been taken out of the ranch.
+    #[error(
+        "node {id} has left this ranch and its data has been moved: delete its data directory; to \
+         use the machine again, give it a new id"
+    )]
+    Gone {
+        /// The node.
+        id: NodeId,
     },
     /// A replica has stopped by itself; the node must not go on without it.
     #[error("the replica of group {group} has stopped: {detail}")]

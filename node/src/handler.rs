@@ -7,10 +7,10 @@ use std::cmp::Ordering;
 
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use ranch_proto::schema::{
-    self as wire, AppendReply, Charge, Command, MetaCommand, ReadRequest, Reply, Request,
-    append_reply, read_request, reply, request,
+    self as wire, AppendReply, Charge, Command, JoinNode, MetaCommand, ReadRequest, Reply, Request,
+    append_reply, meta_command, read_request, reply, request,
 };
-use ranch_proto::{GroupId, ReplicaId, ShardError};
+use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
 use ranch_raft::GroupCore;
 use ranch_raft::convert::{
     entry_from_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
@@ -68,6 +68,8 @@ impl Replicas {
             request::Body::Transfer(transfer) => {
                 self.transfer(group, ReplicaId(request.target), transfer).await
             }
+            request::Body::Members(_) => self.members(group).await,
+            request::Body::HandOver(asked) => self.hand_over_on_request(group, asked).await,
         }
     }
 
@@ -166,7 +168,38 @@ impl Replicas {
 
     async fn meta_command(&self, command: MetaCommand) -> Handled {
         let meta = self.meta().ok_or(ShardError::NoReplica)?;
+        if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
+            self.check_imposter(node)?;
+        }
         meta.propose(command).await.map(reply::Body::Meta)
+    }
+
+    /// Refuses a machine that comes with the id of another one that is there. (One that lost its
+    /// data comes back at its own address.)
+    fn check_imposter(&self, asked: &wire::NodeRecord) -> Result<(), ShardError> {
+        let id = NodeId(asked.id);
+        let known = self.shared.feed.directory().read().nodes.get(&id).cloned();
+        let Some(known) = known.filter(|known| known.boot_nonce != asked.boot_nonce) else {
+            return Ok(());
+        };
+        if known.addr != asked.addr && self.is_reached(id) {
+            return Err(invalid(&format!(
+                "the id {id} is taken by node {}, which runs at {}: give the new machine an id of \
+                 its own",
+                known.name, known.addr
+            )));
+        }
+        Ok(())
+    }
+
+    /// The members of a group led here.
+    async fn members(&self, group: GroupId) -> Handled {
+        let core = self.core(group).ok_or(ShardError::NoReplica)?;
+        // Read before the members: what they say is then no older than it.
+        let epoch = self.shared.feed.directory().read().epoch;
+        core.read_barrier().await?;
+        let wire::GroupStatus { voters, learners, .. } = core.status();
+        Ok(reply::Body::Members(wire::MembersReply { voters, learners, epoch }))
     }
 
     /// The replica a Raft message is for.

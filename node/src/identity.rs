@@ -105,16 +105,21 @@ impl Identity {
         };
         // A struct of numbers and strings always has a TOML form.
         let text = toml::to_string(&stored).unwrap_or_default();
-        let temporary = self.path.with_extension("new");
-        let write = || {
-            let mut out = fs::File::create(&temporary)?;
-            out.write_all(text.as_bytes())?;
-            out.sync_all()?;
-            fs::rename(&temporary, &self.path)?;
-            self.path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
-        };
-        write().map_err(file("write", &self.path))
+        replace_file(&self.path, text.as_bytes())
     }
+}
+
+/// Writes a file anew, durably: after a crash there is the old one or the new one.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut out = fs::File::create(&temporary)?;
+        out.write_all(bytes)?;
+        out.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    };
+    write().map_err(file("write", path))
 }
 
 fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NodeError {

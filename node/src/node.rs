@@ -22,10 +22,13 @@ use tonic::transport::server::TcpIncoming;
 use crate::accounts;
 use crate::bootstrap::{Entrance, Place};
 use crate::error::NodeError;
+use crate::hand_over::Successors;
 use crate::identity::Identity;
 use crate::local::LocalShards;
-use crate::placement::Placement;
+use crate::outcast;
+use crate::placement::{MoveLimits, Placement};
 use crate::replicas::{Replicas, Shared};
+use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::service::Service;
 use crate::snapshot::SnapshotSender;
@@ -150,23 +153,16 @@ impl Node {
     }
 }
 
-/// Gives every leadership to a replica that holds everything, and waits briefly for it to take
-/// over, so that clients are spared an election.
+/// Gives every leadership away, as far as anyone can take it, so that clients are spared an
+/// election. A second round takes up what was behind, or won meanwhile, in the first.
 async fn hand_over(replicas: &Replicas) {
-    for core in replicas.cores().into_iter().filter(GroupCore::is_leader) {
-        let me = core.replica().0;
-        let voters: Vec<u64> = core.status().voters;
-        for to in voters.into_iter().filter(|id| *id != me) {
-            if core.transfer_leader(ReplicaId(to)).await {
-                break;
-            }
+    let rounds = async {
+        for _ in 0..2 {
+            replicas.hand_over_all(Successors::Anyone).await;
         }
-    }
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
-    while tokio::time::Instant::now() < deadline
-        && replicas.cores().iter().any(|core| core.is_leader() && core.status().voters.len() > 1)
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    if tokio::time::timeout(STOP_LIMIT, rounds).await.is_err() {
+        tracing::info!("handing over takes long; the others will elect leaders");
     }
 }
 
@@ -188,6 +184,7 @@ async fn open(
         let store = StateStore::open(dir.join("state"), state_options)?;
         Ok::<_, NodeError>((log, store))
     });
+    let roster = Roster::open(&options.node.data_dir)?;
     let (log, store) = opening.await.map_err(|error| NodeError::ReplicaStopped {
         group: GroupId::META,
         detail: error.to_string(),
@@ -215,6 +212,7 @@ async fn open(
         version: options.version.clone(),
         log,
         store,
+        roster,
         links,
         snapshots,
         feed: MetaFeed::new(SharedDirectory::default()),
@@ -270,12 +268,25 @@ impl Life {
             let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
             entrance.found(replicas, &identity, key).await?;
         }
-        self.learn_cluster(identity).await?;
+        let outcast = outcast::watch(Arc::clone(replicas));
+        tokio::pin!(outcast);
+        tokio::select! {
+            learned = self.learn_cluster(identity) => learned?,
+            why = &mut outcast => return Err(why),
+        }
         let admin_key = self.options.admin_key.clone();
-        tasks.spawn(Placement::new(Arc::clone(replicas), me, admin_key).run());
-        // None of the tasks ends by itself.
-        tasks.join_next().await;
-        Ok(())
+        let limits = MoveLimits {
+            copies: config.cluster.replicas as usize,
+            at_once: config.placement.moves_at_once as usize,
+            replace_after: (config.placement.replace_dead_after_s > 0)
+                .then(|| Duration::from_secs(config.placement.replace_dead_after_s)),
+        };
+        tasks.spawn(Placement::new(Arc::clone(replicas), me, admin_key, limits).run());
+        tokio::select! {
+            why = outcast => Err(why),
+            // None of the tasks ends by itself.
+            _ = tasks.join_next() => Ok(()),
+        }
     }
 
     /// Puts an identity in force: on disk first.
@@ -305,10 +316,17 @@ impl Life {
     /// wait as long as an election takes: a restarted follower does not know how recently it
     /// heard its leader, and must not help to depose it.
     async fn open_replicas(&self, me: ReplicaId) -> Result<(), NodeError> {
+        for group in self.replicas.shared.roster.doomed() {
+            // Whatever was cut short is done before anyone can ask for the group.
+            self.replicas.delete_doomed(group).await?;
+        }
         let groups = self.replicas.shared.log.groups_with_data();
         let mut cores = vec![self.replicas.open_meta(me).await?];
         for group in groups.iter().filter(|group| **group != GroupId::META) {
-            cores.push(self.replicas.open_shard(*group, me).await?);
+            let resident = self.replicas.shared.roster.resident(*group);
+            let replica = resident.map_or(me, |resident| resident.replica);
+            // Directories from before there was a roster are listed now.
+            cores.extend(self.replicas.open_new_shard(*group, replica, 0).await?);
         }
         if !groups.is_empty() {
             let wait = self.options.config.cluster.election_max_ms;

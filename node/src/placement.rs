@@ -5,30 +5,34 @@
 //! the next step, so a step interrupted anywhere is taken up by whoever leads then.
 
 mod balance;
+mod moves;
 mod purge;
 mod shape;
+mod steps;
+mod strays;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use ranch_proto::api_key::Secret;
 use ranch_proto::directory::Directory;
-use ranch_proto::schema::{KeyRecord, MetaCommand, Role, meta_command::What};
+use ranch_proto::schema::{KeyRecord, MetaCommand, Role, ShardRecord, meta_command::What};
 use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, hex};
-use ranch_raft::GroupCore;
+
+pub(crate) use self::moves::MoveLimits;
 
 use self::balance::Balance;
-use self::shape::{Shape, Step, next_step};
+use self::moves::{Absences, Seen};
+use crate::error::NodeError;
+use crate::hand_over::Successors;
 use crate::replicas::Replicas;
 
 /// Longest time between two turns; changes of the directory bring one on at once.
 const TURN: Duration = Duration::from_millis(500);
 /// A change of members that takes longer is left to the next turn.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
-/// Voters of the meta group; further nodes follow it as learners.
-const META_VOTERS: usize = 5;
 
 /// The loop of one node.
 pub(crate) struct Placement {
@@ -36,11 +40,19 @@ pub(crate) struct Placement {
     me: ReplicaId,
     admin_key: Option<Secret>,
     balance: Balance,
+    absences: Absences,
+    limits: MoveLimits,
 }
 
 impl Placement {
-    pub(crate) fn new(replicas: Arc<Replicas>, me: ReplicaId, admin_key: Option<Secret>) -> Self {
-        Self { replicas, me, admin_key, balance: Balance::default() }
+    pub(crate) fn new(
+        replicas: Arc<Replicas>,
+        me: ReplicaId,
+        admin_key: Option<Secret>,
+        limits: MoveLimits,
+    ) -> Self {
+        let (balance, absences) = (Balance::default(), Absences::default());
+        Self { replicas, me, admin_key, balance, absences, limits }
     }
 
     /// Runs until it is dropped.
@@ -54,13 +66,24 @@ impl Placement {
     }
 
     async fn turn(&mut self) {
+        if self.directory(|directory| directory.gone.contains_key(&self.me.node())) {
+            let id = self.me.node();
+            // A full queue has faults enough.
+            let _ = self.replicas.shared.faults.try_send(NodeError::Gone { id });
+        }
         self.follow_addresses();
+        strays::destroy_all(&self.replicas).await;
         self.open_assigned().await;
         self.initialize_mine().await;
         self.shape_led().await;
+        self.move_shards().await;
         self.put_admin_key().await;
         purge::finish_all(&self.replicas).await;
-        self.balance.turn(&self.replicas, self.me).await;
+        if self.directory(|directory| directory.is_draining(self.me.node())) {
+            self.replicas.hand_over_all(Successors::Staying).await;
+        } else {
+            self.balance.turn(&self.replicas).await;
+        }
     }
 
     fn directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
@@ -69,29 +92,41 @@ impl Placement {
 
     fn follow_addresses(&self) {
         let me = self.me.node();
-        let nodes: Vec<(NodeId, String)> = self.directory(|directory| {
+        let links = &self.replicas.shared.links;
+        let (nodes, gone): (Vec<(NodeId, String)>, Vec<NodeId>) = self.directory(|directory| {
             let nodes = directory.nodes.iter().filter(|(id, _)| **id != me);
-            nodes.map(|(id, node)| (*id, node.addr.clone())).collect()
+            let nodes = nodes.map(|(id, node)| (*id, node.addr.clone())).collect();
+            (nodes, directory.gone.keys().copied().collect())
         });
         for (node, addr) in nodes {
-            self.replicas.shared.links.set_peer(node, &addr);
+            links.set_peer(node, &addr);
+        }
+        // As long as one is a member of the meta group it is told, so that it hears of its end.
+        let meta = self.replicas.meta().map(|meta| meta.core().status()).unwrap_or_default();
+        let members = meta.voters.iter().chain(&meta.learners).map(|id| ReplicaId(*id).node());
+        let members: HashSet<NodeId> = members.collect();
+        for node in gone.into_iter().filter(|node| !members.contains(node)) {
+            links.remove_peer(node);
         }
     }
 
     /// Starts replicas that should be here and are not. A new one is empty and waits for its
     /// leader.
     async fn open_assigned(&self) {
-        let me = self.me.0;
-        let mine: Vec<GroupId> = self.directory(|directory| {
-            let shards = directory.shards.iter();
-            shards.filter(|(_, shard)| shard.replicas.contains(&me)).map(|(id, _)| *id).collect()
+        let me = self.me.node();
+        let (epoch, mine): (u64, Vec<(GroupId, ReplicaId)>) = self.directory(|directory| {
+            let mine = directory.shards.keys().filter_map(|group| {
+                directory.replica_of(*group, me).map(|replica| (*group, replica))
+            });
+            (directory.epoch, mine.collect())
         });
-        for group in mine {
+        for (group, replica) in mine {
             if self.replicas.shard(group).is_some() {
                 continue;
             }
-            match self.replicas.open_shard(group, self.me).await {
-                Ok(core) => core.run(),
+            match self.replicas.open_new_shard(group, replica, epoch).await {
+                Ok(Some(core)) => core.run(),
+                Ok(None) => {}
                 Err(error) => tracing::error!(%group, "cannot open the replica: {error}"),
             }
         }
@@ -99,10 +134,12 @@ impl Placement {
 
     /// Makes groups of the shards that are not groups yet and name this node's replica first.
     async fn initialize_mine(&self) {
-        let me = self.me.0;
+        let me = self.me.node();
         let mine: Vec<(GroupId, Vec<ReplicaId>)> = self.directory(|directory| {
             let new = directory.shards.iter().filter(|(_, shard)| !shard.initialized);
-            let mine = new.filter(|(_, shard)| shard.replicas.first() == Some(&me));
+            let first =
+                |shard: &ShardRecord| shard.replicas.first().map(|id| ReplicaId(*id).node());
+            let mine = new.filter(|(_, shard)| first(shard) == Some(me));
             mine.map(|(id, shard)| (*id, shard.replicas.iter().copied().map(ReplicaId).collect()))
                 .collect()
         });
@@ -145,38 +182,34 @@ impl Placement {
         }
     }
 
-    /// Takes the next step towards the right members in every group this node leads.
-    async fn shape_led(&self) {
-        let led = self.replicas.cores().into_iter().filter(GroupCore::is_leader);
-        let steps = led.map(|core| async move {
-            let Some(shape) = self.shape_of(&core) else { return };
-            let Some(step) = next_step(&core.metrics(), &shape) else { return };
-            tracing::info!(group = %core.group(), "changing members: {step}");
-            let taken = tokio::time::timeout(STEP_LIMIT, take(&core, step)).await;
-            match taken {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::info!("{error}"),
-                Err(_) => tracing::info!(group = %core.group(), "changing members takes long"),
-            }
-        });
-        join_all(steps).await;
+    /// Has shards move, where this node leads the meta group.
+    async fn move_shards(&mut self) {
+        let leads = self.replicas.meta().is_some_and(|meta| meta.core().is_leader());
+        if !leads {
+            self.absences = Absences::default();
+            return;
+        }
+        let reached = self.reached();
+        let commands = {
+            let directory = self.replicas.shared.feed.directory().read();
+            let replicas = directory.cluster.as_ref().map_or(0, |cluster| cluster.replicas);
+            let copies = if replicas == 0 { self.limits.copies } else { replicas as usize };
+            let limits = MoveLimits { copies, ..self.limits };
+            let seen = Seen { limits, me: self.me.node(), reached: &reached };
+            let changes = self.absences.look(&directory, &seen);
+            if changes.is_empty() { moves::next_commands(&directory, &seen) } else { changes }
+        };
+        for command in commands {
+            self.propose(command).await;
+        }
     }
 
-    /// The members a group should have; `None` while that is not known.
-    fn shape_of(&self, core: &GroupCore) -> Option<Shape> {
-        if core.group() != GroupId::META {
-            let voters = self.directory(|directory| {
-                let shard = directory.shards.get(&core.group())?;
-                // Before that, the initialising members are the right ones.
-                shard.initialized.then(|| shard.replicas.iter().copied().collect())
-            })?;
-            return Some(Shape { voters, learners: BTreeSet::new() });
-        }
-        let all: Vec<u64> = self.directory(|directory| {
-            let nodes = directory.nodes.values();
-            nodes.map(|n| ReplicaId::new(NodeId(n.id), n.incarnation).0).collect()
-        });
-        (!all.is_empty()).then(|| Shape::meta(&all, &core.metrics(), META_VOTERS))
+    /// The nodes whose links are up, and this one.
+    fn reached(&self) -> HashSet<NodeId> {
+        let nodes: Vec<NodeId> = self.directory(|d| d.nodes.keys().copied().collect());
+        let me = self.me.node();
+        let up = |node: &NodeId| *node == me || self.replicas.is_reached(*node);
+        nodes.into_iter().filter(up).collect()
     }
 
     /// Makes the operator's admin key known, where this node leads the meta group.
@@ -203,12 +236,4 @@ impl Placement {
 /// The record of an administrator's key.
 pub(crate) fn admin_key_record(hash: bytes::Bytes, key_id: String) -> KeyRecord {
     KeyRecord { hash, key_id, role: Role::Admin.into(), ..KeyRecord::default() }
-}
-
-async fn take(core: &GroupCore, step: Step) -> Result<(), ranch_raft::group::GroupError> {
-    match step {
-        Step::AddLearner(replica) => core.add_learner(ReplicaId(replica)).await,
-        Step::SetVoters(voters) => core.set_voters(voters).await,
-        Step::RemoveLearners(learners) => core.remove_learners(learners).await,
-    }
 }

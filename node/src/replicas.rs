@@ -1,10 +1,10 @@
 //! The replicas of this node and what they share: stores, links, the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
 use ranch_proto::{GroupId, NodeId, ReplicaId};
@@ -18,8 +18,11 @@ use crate::accounts::Accounts;
 use crate::error::NodeError;
 use crate::metrics::Refusals;
 use crate::network::Network;
+use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::snapshot::SnapshotSender;
+
+mod retire;
 
 /// What every replica of a node is made from.
 pub(crate) struct Shared {
@@ -27,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) version: String,
     pub(crate) log: LogStore,
     pub(crate) store: Arc<StateStore>,
+    pub(crate) roster: Roster,
     pub(crate) links: Arc<Links>,
     pub(crate) snapshots: Arc<SnapshotSender>,
     pub(crate) feed: Arc<MetaFeed>,
@@ -47,6 +51,8 @@ pub(crate) struct Replicas {
     pub(crate) refusals: Refusals,
     started_ms: u64,
     meta: OnceLock<MetaGroup>,
+    /// Replicas that stop because they are to.
+    retired: Arc<Mutex<HashSet<(GroupId, ReplicaId)>>>,
     shards: RwLock<BTreeMap<GroupId, ShardGroup>>,
 }
 
@@ -56,7 +62,8 @@ impl Replicas {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, meta) = (Refusals::default(), OnceLock::new());
-        Self { shared, accounts, refusals, started_ms, meta, shards }
+        let retired = Arc::default();
+        Self { shared, accounts, refusals, started_ms, meta, retired, shards }
     }
 
     /// The replica of the meta group, once there is one.
@@ -140,8 +147,12 @@ impl Replicas {
     fn attend(&self, core: &GroupCore) {
         tokio::spawn(self.shared.board.clone().follow(core.clone()));
         let (core, faults) = (core.clone(), self.shared.faults.clone());
+        let retired = Arc::clone(&self.retired);
         tokio::spawn(async move {
             let detail = core.stopped().await;
+            if retired.lock().remove(&(core.group(), core.replica())) {
+                return;
+            }
             // Nobody listens once the node itself is stopping, and a full queue has faults enough.
             let _ = faults.try_send(NodeError::ReplicaStopped { group: core.group(), detail });
         });
@@ -158,6 +169,7 @@ impl Replicas {
             meta.into_iter().chain(shards.iter().map(ShardGroup::status)).collect();
         for group in &mut groups {
             group.elections = self.shared.board.elections(GroupId(group.group));
+            group.sending = self.shared.snapshots.sending(GroupId(group.group));
         }
         NodeStatusReply {
             node: self.shared.node.0,

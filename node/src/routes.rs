@@ -42,6 +42,11 @@ impl RouteBoard {
         self.known.lock().values().map(|(route, _)| *route).collect()
     }
 
+    /// Drops what a replica said that is not here any more.
+    pub(crate) fn forget(&self, group: GroupId) {
+        self.known.lock().remove(&group);
+    }
+
     /// Since when the present leader of `group`, or the lack of one, has been known.
     pub(crate) fn since(&self, group: GroupId) -> Option<Instant> {
         self.known.lock().get(&group).map(|(_, since)| *since)

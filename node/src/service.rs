@@ -12,7 +12,7 @@ use ranch_proto::schema::{
     Envelope, Frame, Hello, NodeStatusReply, NodeStatusRequest, ProbeReply, ProbeRequest,
     SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
-use ranch_proto::{GroupId, ReplicaId};
+use ranch_proto::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -132,7 +132,9 @@ impl Ranch for Service {
         Ok(Response::new(self.replicas.status()))
     }
 
-    async fn probe(&self, _request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
+    async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
+        let asker = NodeId(request.into_inner().node);
+        let gone = self.replicas.shared.feed.directory().read().gone.contains_key(&asker);
         let meta_leader = self.replicas.meta().and_then(|meta| meta.core().leader().1);
         let identity = self.identity.read();
         Ok(Response::new(ProbeReply {
@@ -142,6 +144,7 @@ impl Ranch for Service {
             cluster_id: identity.cluster_id.clone(),
             cluster_name: self.cluster_name.clone(),
             boot_nonce: identity.boot_nonce.clone(),
+            gone,
         }))
     }
 }

@@ -1,12 +1,16 @@
 //! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
-//! receiving one. At most two are sent at a time, at a bounded rate.
+//! receiving one. At most two are sent at a time, all together at a bounded rate.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::alias::SnapshotOf;
+use parking_lot::Mutex;
 use ranch_proto::link::Links;
-use ranch_proto::schema::{SnapshotHead, SnapshotPart, SnapshotReply, snapshot_part::What};
+use ranch_proto::schema::{
+    Sending, SnapshotHead, SnapshotPart, SnapshotReply, snapshot_part::What,
+};
 use ranch_proto::{GroupId, ReplicaId, ShardError};
 use ranch_raft::convert::{
     snapshot_meta_from_wire, snapshot_meta_to_wire, vote_from_wire, vote_to_wire,
@@ -52,13 +56,67 @@ pub(crate) struct SnapshotSender {
     links: Arc<Links>,
     store: Arc<StateStore>,
     slots: Semaphore,
+    pace: Pace,
+    under_way: Mutex<BTreeMap<(GroupId, ReplicaId), Progress>>,
+}
+
+/// How far a snapshot has been sent.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    began: Instant,
+    sent: u64,
+}
+
+/// Lets so many bytes a second pass, whoever sends them.
+struct Pace {
     bytes_per_s: u64,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    /// Waits for the turn of so many bytes.
+    async fn pass(&self, bytes: u64) {
+        let takes = Duration::from_micros(bytes * 1_000_000 / self.bytes_per_s);
+        let turn = {
+            let mut next = self.next.lock();
+            let turn = (*next).max(Instant::now());
+            *next = turn + takes;
+            turn
+        };
+        tokio::time::sleep_until(turn.into()).await;
+    }
+}
+
+/// Takes a snapshot off the list when it is done or broken off.
+struct Listed<'a> {
+    sender: &'a SnapshotSender,
+    key: (GroupId, ReplicaId),
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.sender.under_way.lock().remove(&self.key);
+    }
 }
 
 impl SnapshotSender {
-    /// A sender of the states in `store`, at most `bytes_per_s` each.
+    /// A sender of the states in `store`, at most `bytes_per_s` in all.
     pub(crate) fn new(links: Arc<Links>, store: Arc<StateStore>, bytes_per_s: u64) -> Self {
-        Self { links, store, slots: Semaphore::new(AT_ONCE), bytes_per_s: bytes_per_s.max(1) }
+        let pace = Pace { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
+        let (slots, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
+        Self { links, store, slots, pace, under_way }
+    }
+
+    /// What is being sent of a group.
+    pub(crate) fn sending(&self, group: GroupId) -> Vec<Sending> {
+        let under_way = self.under_way.lock();
+        let of_group = under_way.iter().filter(|((other, _), _)| *other == group);
+        let sending = of_group.map(|((_, to), progress)| Sending {
+            to: to.0,
+            sent: progress.sent,
+            elapsed_ms: progress.began.elapsed().as_millis() as u64,
+        });
+        sending.collect()
     }
 
     /// Sends the group's state as it is now to `target` and waits until it is installed there.
@@ -72,6 +130,10 @@ impl SnapshotSender {
     ) -> Result<Vote, SendError> {
         // The semaphore is never closed, so waiting cannot fail.
         let _slot = self.slots.acquire().await.ok();
+        let key = (group, target);
+        let progress = Progress { began: Instant::now(), sent: 0 };
+        self.under_way.lock().insert(key, progress);
+        let _listed = Listed { sender: self, key };
         let source = SnapshotSource::open(&self.store, group).await?;
         let last = source.meta().last_log_id;
         if last.is_some_and(|id| id.leader_id > vote.leader_id) {
@@ -89,7 +151,7 @@ impl SnapshotSender {
         };
         let mut client = self.links.client(target.node()).await?;
         let (parts, outgoing) = mpsc::channel(2);
-        let feeding = self.feed(head, source, parts);
+        let feeding = self.feed(head, source, (parts, key));
         let installing = client.install_snapshot(ReceiverStream::new(outgoing));
         let (fed, installed) = tokio::join!(feeding, installing);
         let reply = installed
@@ -106,7 +168,7 @@ impl SnapshotSender {
         &self,
         head: SnapshotHead,
         mut source: SnapshotSource,
-        parts: mpsc::Sender<SnapshotPart>,
+        (parts, key): (mpsc::Sender<SnapshotPart>, (GroupId, ReplicaId)),
     ) -> Result<(), SendError> {
         let mut part = What::Head(head);
         loop {
@@ -116,7 +178,10 @@ impl SnapshotSender {
             if last || sent.is_err() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_micros(bytes * 1_000_000 / self.bytes_per_s)).await;
+            if let Some(progress) = self.under_way.lock().get_mut(&key) {
+                progress.sent += bytes;
+            }
+            self.pace.pass(bytes).await;
             part = match source.next().await? {
                 SnapshotPiece::Chunk(chunk) => What::Chunk(chunk),
                 SnapshotPiece::End(end) => What::End(end),

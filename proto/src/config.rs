@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use sections::{
-    ClusterConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, NodeConfig, ReadMode,
-    RouterConfig, StorageConfig, TlsConfig,
+    ClusterConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, NodeConfig, PlacementConfig,
+    ReadMode, RouterConfig, StorageConfig, TlsConfig,
 };
 
 /// The whole of `ranch.toml`.
@@ -30,6 +30,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// `[storage]`: disks and caches of a node.
     pub storage: StorageConfig,
+    /// `[placement]`: moving copies of shards between machines.
+    pub placement: PlacementConfig,
     /// `[router]`: the HTTP front.
     pub router: RouterConfig,
     /// `[limits]`: bounds on what clients may ask for.
@@ -44,9 +46,10 @@ pub struct Config {
 }
 
 /// Sections and their keys, in the order of `ranch.toml`.
-pub const SECTIONS: [(&str, &[&str]); 7] = [
+pub const SECTIONS: [(&str, &[&str]); 8] = [
     ("cluster", ClusterConfig::KEYS),
     ("storage", StorageConfig::KEYS),
+    ("placement", PlacementConfig::KEYS),
     ("router", RouterConfig::KEYS),
     ("limits", LimitsConfig::KEYS),
     ("tls", TlsConfig::KEYS),
@@ -59,6 +62,7 @@ impl Default for Config {
         Self {
             cluster: ClusterConfig::default(),
             storage: StorageConfig::default(),
+            placement: PlacementConfig::default(),
             router: RouterConfig::default(),
             limits: LimitsConfig::default(),
             tls: TlsConfig::default(),

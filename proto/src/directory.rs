@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::api_key::KeyHash;
 use crate::ids::{GroupId, NodeId, ReplicaId};
 use crate::schema::{
-    ClusterRecord, KeyRecord, NodeRecord, Record, ShardRecord, TenantRecord, record::What,
+    ClusterRecord, GoneNode, JoinToken, KeyRecord, NodeRecord, Record, ShardRecord, TenantRecord,
+    record::What,
 };
 
 /// A directory that one task updates and many read. Never hold the lock across an await.
@@ -27,6 +28,10 @@ pub struct Directory {
     pub shards: BTreeMap<GroupId, ShardRecord>,
     /// Tenants by id.
     pub tenants: BTreeMap<String, TenantRecord>,
+    /// Machines that have left, by id.
+    pub gone: BTreeMap<NodeId, GoneNode>,
+    /// What lets further machines join, by hash.
+    pub tokens: BTreeMap<Vec<u8>, JoinToken>,
     keys: HashMap<KeyHash, KeyRecord>,
     /// Which keys a tenant has, revoked ones too.
     owned: HashMap<String, Vec<KeyHash>>,
@@ -44,6 +49,10 @@ impl Directory {
                 put(&mut self.tenants, tenant.id.clone(), tenant, removed);
             }
             Some(What::Key(key)) => self.apply_key(key, removed),
+            Some(What::Gone(gone)) => put(&mut self.gone, NodeId(gone.id), gone, removed),
+            Some(What::Token(token)) => {
+                put(&mut self.tokens, token.hash.to_vec(), token, removed);
+            }
             // A kind of record this version does not know: the cluster version is raised only
             // when every node knows it, so it is not for us.
             None => {}
@@ -75,7 +84,10 @@ impl Directory {
         let shards = self.shards.values().cloned().map(What::Shard);
         let tenants = self.tenants.values().cloned().map(What::Tenant);
         let keys = self.keys.values().cloned().map(What::Key);
+        let gone = self.gone.values().cloned().map(What::Gone);
+        let tokens = self.tokens.values().cloned().map(What::Token);
         let all = cluster.chain(nodes).chain(shards).chain(tenants).chain(keys);
+        let all = all.chain(gone).chain(tokens);
         all.map(|what| Record { what: Some(what), removed: false })
     }
 
@@ -123,6 +135,12 @@ impl Directory {
         Some(ReplicaId::new(node, record.incarnation))
     }
 
+    /// Whether a node is to lead nothing.
+    #[must_use]
+    pub fn is_draining(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.draining || node.leaving)
+    }
+
     /// The nodes that hold a group: a shard's replicas, or every machine for the meta group.
     #[must_use]
     pub fn nodes_of(&self, group: GroupId) -> Vec<NodeId> {
@@ -130,7 +148,16 @@ impl Directory {
             return self.nodes.keys().copied().collect();
         }
         let Some(shard) = self.shards.get(&group) else { return Vec::new() };
-        shard.replicas.iter().map(|&replica| ReplicaId(replica).node()).collect()
+        let replicas = shard.replicas.iter().chain(Some(&shard.adding).filter(|id| **id != 0));
+        replicas.map(|&replica| ReplicaId(replica).node()).collect()
+    }
+
+    /// The replica of a shard that a node runs, or is to run.
+    #[must_use]
+    pub fn replica_of(&self, group: GroupId, node: NodeId) -> Option<ReplicaId> {
+        let shard = self.shards.get(&group)?;
+        let all = shard.replicas.iter().copied().map(ReplicaId);
+        all.chain([ReplicaId(shard.adding)]).find(|replica| replica.node() == node)
     }
 }
 

@@ -7,12 +7,15 @@
 
 mod barrier;
 mod core;
+mod hand_over;
+mod hold;
 mod meta;
 mod options;
 mod proposer;
 mod shard;
 
 pub use self::core::{GroupCore, GroupError};
+pub use hand_over::HandOverError;
 pub use meta::MetaGroup;
 pub use options::{GroupOptions, Timers, config};
 pub use shard::ShardGroup;

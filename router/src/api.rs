@@ -7,6 +7,7 @@ pub(crate) mod describe;
 pub(crate) mod health;
 pub(crate) mod infer;
 pub(crate) mod later;
+pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod metrics;
 pub(crate) mod openapi;

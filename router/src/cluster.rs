@@ -24,6 +24,8 @@ pub struct Cluster {
     pub meta: Option<Shard>,
     /// Every shard.
     pub shards: Vec<Shard>,
+    /// Copies on their way from machine to machine; absent when all are where they belong.
+    pub moves: Option<Moves>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
     /// Scrolls in all shards, as their leaders count them.
@@ -47,6 +49,9 @@ pub struct Node {
     pub pid: Option<u32>,
     /// `up` or `down`.
     pub state: &'static str,
+    /// `serving`; `draining` when it is to lead nothing, `leaving` when what it holds goes
+    /// elsewhere, `replaced` when others were given that because it was away too long.
+    pub duty: &'static str,
     /// The version it runs, or ran last.
     pub version: String,
 }
@@ -63,6 +68,8 @@ pub struct Shard {
     /// The replicas that vote, as `node.incarnation`; a node that lost its disk comes back under
     /// the next incarnation. Empty without a leader.
     pub voters: Vec<String>,
+    /// Where one of its copies is going, if one is.
+    pub moving: Option<Moving>,
     /// The highest term heard of.
     pub term: u64,
     /// Entries the replica furthest behind lacks; absent without a leader.
@@ -114,6 +121,7 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
             addr: record.addr.clone(),
             pid: answer.map(|answer| answer.pid),
             state: if answer.is_some() { "up" } else { "down" },
+            duty: moves::duty(record),
             version: answer.map_or_else(|| record.version.clone(), |a| a.version.clone()),
         });
         if answer.is_none() {
@@ -126,6 +134,7 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
         let shard = shard(directory, answers, *group, &mut cluster);
         cluster.shards.push(shard);
     }
+    cluster.moves = moves::account(directory, answers);
     cluster
 }
 
@@ -142,7 +151,9 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let leading = accounts().filter(|(_, account)| account.state == "leader");
     let leader = leading.max_by_key(|(_, account)| account.term);
     let replicas = directory.nodes_of(id);
-    let lag = leader.and_then(|(_, account)| lag_of(account));
+    let record = directory.shards.get(&id);
+    let adding = record.map_or(0, |shard| shard.adding);
+    let lag = leader.and_then(|(_, account)| lag_of(account, adding));
     let name = if id == GroupId::META { "the meta group".into() } else { format!("shard {id}") };
     match (leader, lag) {
         (None, _) => cluster.problems.push(format!("{name} has no leader")),
@@ -154,10 +165,10 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let voters: Vec<ReplicaId> = leader
         .map(|(_, account)| account.voters.iter().copied().map(ReplicaId).collect())
         .unwrap_or_default();
-    for node in &replicas {
-        let current = directory.replica_on(*node);
-        let counts = current.is_some_and(|replica| voters.contains(&replica));
-        if leader.is_some() && id != GroupId::META && !counts {
+    // What a move adds is on its way, which is no problem.
+    for replica in record.iter().flat_map(|shard| &shard.replicas).copied().map(ReplicaId) {
+        if leader.is_some() && !voters.contains(&replica) {
+            let node = replica.node();
             cluster.problems.push(format!("node {node}'s copy of {name} is being filled"));
         }
     }
@@ -172,23 +183,29 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
         leader: leader.map(|(node, _)| node.0),
         replicas: replicas.iter().map(|node| node.0).collect(),
         voters: voters.iter().map(ToString::to_string).collect(),
+        moving: record.and_then(|shard| moves::moving(shard, leader.map(|(_, account)| account))),
         term,
         lag,
     }
 }
 
-/// How far the leader's slowest replica is behind it.
-fn lag_of(leader: &GroupStatus) -> Option<u64> {
-    let others = leader.progress.iter().filter(|progress| progress.replica != leader.replica);
+/// How far the leader's slowest replica is behind it, leaving aside the one being added.
+fn lag_of(leader: &GroupStatus, adding: u64) -> Option<u64> {
+    let others = leader.progress.iter();
+    let others = others.filter(|of| of.replica != leader.replica && of.replica != adding);
     let lags = others.map(|progress| leader.last_index.saturating_sub(progress.matched));
     let members = leader.voters.iter().chain(&leader.learners);
     // A replica the leader has never heard of is behind by everything.
     let silent = members
-        .filter(|member| **member != leader.replica)
+        .filter(|member| **member != leader.replica && **member != adding)
         .any(|member| !leader.progress.iter().any(|progress| progress.replica == *member));
     let all = silent.then_some(leader.last_index);
     lags.chain(all).max().or(Some(0))
 }
+
+mod moves;
+
+pub use moves::{Moves, Moving};
 
 #[cfg(test)]
 mod tests;

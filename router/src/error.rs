@@ -159,6 +159,24 @@ pub enum ApiError {
         /// The id asked for.
         tenant: String,
     },
+    /// No such node.
+    #[error("no node {node:?}; `ranch status` lists them")]
+    NoNode {
+        /// The id or name asked for.
+        node: String,
+    },
+    /// No such shard.
+    #[error("no shard {shard}; `ranch status` lists them")]
+    NoShard {
+        /// The number asked for.
+        shard: u32,
+    },
+    /// What was asked for cannot be done as things are, in a node's or the meta group's words.
+    #[error("{reason}")]
+    NotNow {
+        /// Why not.
+        reason: String,
+    },
     /// The path is right, the method is not.
     #[error("Method Not Allowed: use {allowed}")]
     MethodNotAllowed {

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use ranch_proto::schema::{
-    Charge, Command, CommandResult, MetaCommand, MetaResult, ReadReply, ReadRequest, Reply,
-    Request, Tally, TenantCalls, TenantLife, TenantRecord, reply, request,
+    Charge, Command, CommandResult, HandOver, HandOverReply, MetaCommand, MetaResult, ReadReply,
+    ReadRequest, Reply, Request, Tally, TenantCalls, TenantLife, TenantRecord, reply, request,
 };
 use ranch_proto::stage::COMMAND_BYTES_MAX;
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
@@ -197,6 +197,23 @@ impl<S: Shards> Forward<S> {
         match self.send(meta, body, Nature::Write, self.deadline).await? {
             reply::Body::Meta(result) => Ok(result),
             _ => Err(garbled(GroupId::META)),
+        }
+    }
+
+    /// Has the leader of a group let another node lead: `to`, or whichever can.
+    ///
+    /// # Errors
+    /// Any but [`ForwardError::OutcomeUnknown`].
+    pub async fn hand_over(
+        &self,
+        group: GroupId,
+        to: Option<NodeId>,
+    ) -> Result<HandOverReply, ForwardError> {
+        let asked = HandOver { to: to.map_or(0, |node| node.0) };
+        let request = request(group, request::Body::HandOver(asked));
+        match self.chase(request, Nature::Read, self.deadline).await? {
+            reply::Body::HandOver(reply) => Ok(reply),
+            _ => Err(garbled(group)),
         }
     }
 

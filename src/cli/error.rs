@@ -88,6 +88,17 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// A node being drained goes on leading, since nobody can take over.
+    #[error(
+        "{name} still leads {leads} groups: the other nodes cannot take them over yet; see `ranch \
+         status` for what is wrong, then drain it again"
+    )]
+    StillLeads {
+        /// The node.
+        name: String,
+        /// How many groups it leads.
+        leads: u64,
+    },
     /// What cannot be undone was not confirmed.
     #[error(
         "this deletes everything tenant {tenant} has, for good: get it first with `ranch tenant \

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::error::CliError;
+use super::lifecycle::{self, NodeAction};
 use super::local::{ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
@@ -17,8 +18,12 @@ use super::{key_file, logging, machine, router};
 
 /// Arguments of `ranch node`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ranch node --name node1 --config /etc/ranch.toml")]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:\n  ranch node --name node1 --config /etc/ranch.toml\n  \
+                        ranch node drain node1")]
 pub struct NodeArgs {
+    #[command(subcommand)]
+    action: Option<NodeAction>,
     /// Which [[node]] this is, by name or id [default: the host's name].
     #[arg(long)]
     name: Option<String>,
@@ -31,8 +36,18 @@ pub struct NodeArgs {
     local: LocalArgs,
 }
 
-/// Runs a node until it is asked to stop or must not go on.
+impl NodeArgs {
+    /// Whether a node is to run here; otherwise one is to be told something.
+    pub fn runs(&self) -> bool {
+        self.action.is_none()
+    }
+}
+
+/// Runs a node until it is asked to stop or must not go on, or tells one something.
 pub async fn run(args: NodeArgs) -> Result<(), CliError> {
+    if let Some(action) = args.action {
+        return lifecycle::run(action).await;
+    }
     let local = Local::load(&args.local)?;
     let node = find(&local.config, args.name)?.clone();
     logging::start(&local.config.log);

@@ -30,6 +30,8 @@ struct Cluster {
     #[serde(default)]
     tenants: Vec<Value>,
     #[serde(default)]
+    moves: Option<Moves>,
+    #[serde(default)]
     problems: Vec<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -44,6 +46,8 @@ struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     state: String,
+    #[serde(default)]
+    duty: String,
     version: String,
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -56,6 +60,17 @@ struct Shard {
     replicas: Vec<u32>,
     term: u64,
     lag: Option<u64>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// Copies on their way from machine to machine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Moves {
+    running: u64,
+    waiting: u64,
+    bytes_left: u64,
+    eta_s: Option<u64>,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
@@ -87,7 +102,8 @@ impl Cluster {
             let lines = self.problems.iter().map(|problem| format!("PROBLEM: {problem}"));
             lines.collect::<Vec<_>>().join("\n")
         };
-        [nodes, shards, tenants, problems].join("\n")
+        let moves = self.moves.as_ref().map(Moves::text).unwrap_or_default();
+        [nodes, shards, moves + &tenants, problems].join("\n")
     }
 
     fn node_rows(&self) -> Vec<Vec<String>> {
@@ -99,7 +115,7 @@ impl Cluster {
                 node.name.clone(),
                 node.addr.clone(),
                 or_dash(node.pid),
-                node.state.clone(),
+                node.state_and_duty(),
                 node.version.clone(),
                 leads.to_string(),
             ]
@@ -132,6 +148,25 @@ impl Cluster {
     }
 }
 
+impl Node {
+    /// The duty goes without saying unless it is unusual.
+    fn state_and_duty(&self) -> String {
+        match self.duty.as_str() {
+            "" | "serving" => self.state.clone(),
+            duty => format!("{}, {duty}", self.state),
+        }
+    }
+}
+
+impl Moves {
+    fn text(&self) -> String {
+        let left = output::human_bytes(self.bytes_left);
+        let eta = self.eta_s.map_or_else(String::new, |s| format!(", about {s} s at this rate"));
+        let (running, waiting) = (self.running, self.waiting);
+        format!("moving: {running} copies, {waiting} waiting, {left} to go{eta}\n")
+    }
+}
+
 fn with_heading(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<String>> {
     let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
     std::iter::once(heading).chain(rows).collect()
@@ -152,13 +187,14 @@ mod tests {
                 {"id": 1, "name": "a", "addr": "127.0.0.1:7101", "pid": 42, "state": "up",
                  "version": "0.1.0"},
                 {"id": 2, "name": "b", "addr": "127.0.0.1:7102", "pid": null, "state": "down",
-                 "version": "0.1.0"},
+                 "duty": "leaving", "version": "0.1.0"},
             ],
             "shards": [
                 {"id": 1, "leader": 1, "replicas": [1, 2], "term": 3, "lag": 7},
                 {"id": 2, "leader": null, "replicas": [2], "term": 4, "lag": null},
             ],
             "tenants": [{"id": "will", "shard": 1}],
+            "moves": {"running": 2, "waiting": 3, "bytes_left": 2048, "eta_s": 7},
             "problems": ["shard 2 has no leader"],
         }))
         .unwrap()
@@ -168,9 +204,10 @@ mod tests {
     fn the_text_shows_everything() {
         let text = cluster().text();
         for line in [
-            "NODE  NAME  ADDRESS         PID  STATE  VERSION  LEADS",
-            "1     a     127.0.0.1:7101  42   up     0.1.0    1",
-            "2     b     127.0.0.1:7102  -    down   0.1.0    0",
+            "NODE  NAME  ADDRESS         PID  STATE          VERSION  LEADS",
+            "1     a     127.0.0.1:7101  42   up             0.1.0    1",
+            "2     b     127.0.0.1:7102  -    down, leaving  0.1.0    0",
+            "moving: 2 copies, 3 waiting, 2.00 KiB to go, about 7 s at this rate",
             "1      a       a,b       3     7    1",
             "2      none    b         4     -    0",
             "1 tenant",

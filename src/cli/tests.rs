@@ -18,6 +18,9 @@ fn every_documented_command_is_understood() {
     for line in [
         "ranch up --config ranch.toml --data-dir d --tenants t.json --admin-key k --listen a:1",
         "ranch node --name node1",
+        "ranch node drain node1 --json",
+        "ranch node undrain 2",
+        "ranch node remove node4 --wait",
         "ranch router --listen 127.0.0.1:1 --tenants t.json",
         "ranch status --json --admin-key k --url http://h:1",
         "ranch tenant add will --quota-mb 1.5 --email w@example.org",

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ranch_proto::link::Lane;
 use ranch_proto::{GroupId, ReplicaId};
 use ranch_raft::GroupCore;
 
@@ -22,7 +21,7 @@ pub(super) struct Balance {
 
 impl Balance {
     /// Hands over at most one leadership.
-    pub(super) async fn turn(&mut self, replicas: &Replicas, me: ReplicaId) {
+    pub(super) async fn turn(&mut self, replicas: &Replicas) {
         let cores = replicas.shards().into_iter().map(|shard| shard.core().clone());
         let (led, not_led): (Vec<_>, Vec<_>) = cores.partition(GroupCore::is_leader);
         for core in not_led {
@@ -33,11 +32,14 @@ impl Balance {
             if since.elapsed() < LEAST_TERM {
                 continue;
             }
-            let Some(to) = preferred(replicas, core.group(), me) else { continue };
-            if core.transfer_leader(to).await {
-                tracing::info!(group = %core.group(), %to, "handing over leadership");
-                self.leading.remove(&core.group());
-                return;
+            let Some(to) = preferred(replicas, core.group(), core.replica()) else { continue };
+            match replicas.first_to_take(core.group(), vec![to]).await {
+                Ok(to) => {
+                    tracing::info!(group = %core.group(), %to, "handed over leadership");
+                    self.leading.remove(&core.group());
+                    return;
+                }
+                Err(error) => tracing::debug!(group = %core.group(), ?error, "leadership stays"),
             }
         }
     }
@@ -50,9 +52,9 @@ fn preferred(replicas: &Replicas, group: GroupId, me: ReplicaId) -> Option<Repli
         directory.shards.get(&group)?.replicas.clone()
     };
     let better = order.into_iter().map(ReplicaId).take_while(|replica| *replica != me);
-    let links = &replicas.shared.links;
-    let reachable = |replica: &ReplicaId| {
-        links.get(replica.node(), Lane::Control).is_some_and(|link| link.is_connected())
+    let may_lead = |replica: &ReplicaId| {
+        let directory = replicas.shared.feed.directory().read();
+        !directory.is_draining(replica.node())
     };
-    better.into_iter().find(reachable)
+    better.into_iter().find(|to| may_lead(to) && replicas.is_reached(to.node()))
 }

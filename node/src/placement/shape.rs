@@ -1,13 +1,14 @@
 //! Which change of members comes next: a pure comparison of what is with what should be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use openraft::RaftMetrics;
+use ranch_proto::schema::ShardRecord;
 use ranch_raft::TypeConfig;
 
 /// A learner this many entries behind the leader counts as caught up.
-const CAUGHT_UP: u64 = 1_000;
+const CAUGHT_UP: u64 = 128;
 
 /// The members a group should have, as replica ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,22 +18,48 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The meta group's: every node is in it, at most `most` of them voters, and those that vote
-    /// now go on doing so.
-    pub(super) fn meta(all: &[u64], now: &RaftMetrics<TypeConfig>, most: usize) -> Self {
+    /// A shard's, as its record says: with the replica being added, without the one that goes.
+    pub(super) fn shard(record: &ShardRecord) -> Self {
+        let all = record.replicas.iter().chain([&record.adding]).copied();
+        let voters = all.filter(|id| *id != 0 && *id != record.removing).collect();
+        Self { voters, learners: BTreeSet::new() }
+    }
+
+    /// The meta group's: every node is in it, at most `most` of them voters. Those that vote now
+    /// go on doing so, unless others are in zones that have none.
+    pub(super) fn meta(all: &[Member], now: &RaftMetrics<TypeConfig>, most: usize) -> Self {
         let voting: BTreeSet<u64> = now.membership_config.membership().voter_ids().collect();
         Self::choose(all, &voting, most)
     }
 
-    fn choose(all: &[u64], voting: &BTreeSet<u64>, most: usize) -> Self {
-        let mut order = all.to_vec();
-        order.sort_by_key(|replica| (!voting.contains(replica), *replica));
+    fn choose(all: &[Member], voting: &BTreeSet<u64>, most: usize) -> Self {
         // An even number of voters tolerates no more failures than one less, but a pair of
         // machines should both hold the data.
-        let voters = order.iter().copied().take(most).collect();
-        let learners = order.iter().copied().skip(most).collect();
+        let mut left: Vec<&Member> = all.iter().collect();
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut voters = BTreeSet::new();
+        while voters.len() < most && !left.is_empty() {
+            let rank = |member: &&&Member| {
+                let crowd = zones.get(member.zone.as_str()).copied().unwrap_or(0);
+                (member.leaving, crowd, !voting.contains(&member.replica), member.replica)
+            };
+            let Some(next) = left.iter().min_by_key(rank).copied() else { break };
+            left.retain(|member| member.replica != next.replica);
+            *zones.entry(&next.zone).or_default() += 1;
+            voters.insert(next.replica);
+        }
+        let learners = left.into_iter().map(|member| member.replica).collect();
         Self { voters, learners }
     }
+}
+
+/// A node, as the meta group sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) replica: u64,
+    pub(super) zone: String,
+    /// It votes only where there are too few others.
+    pub(super) leaving: bool,
 }
 
 /// One change of members.
@@ -139,9 +166,39 @@ mod tests {
         assert_eq!(step_from(&found, &shape(&[1, 2], &[3])), Some(Step::RemoveLearners(set(&[9]))));
     }
 
+    fn members(zones: &[&str]) -> Vec<Member> {
+        let member = |(replica, zone): (u64, &&str)| {
+            let zone = (*zone).to_owned();
+            Member { replica, zone, leaving: false }
+        };
+        (1..).zip(zones).map(member).collect()
+    }
+
     #[test]
     fn the_meta_group_keeps_its_voters() {
-        assert_eq!(Shape::choose(&[1, 2, 3], &set(&[1]), 5), shape(&[1, 2, 3], &[]));
-        assert_eq!(Shape::choose(&[1, 2, 3, 4], &set(&[4, 2]), 3), shape(&[1, 2, 4], &[3]));
+        let chosen = Shape::choose(&members(&[""; 3]), &set(&[1]), 5);
+        assert_eq!(chosen, shape(&[1, 2, 3], &[]));
+        let chosen = Shape::choose(&members(&[""; 4]), &set(&[4, 2]), 3);
+        assert_eq!(chosen, shape(&[1, 2, 4], &[3]));
+    }
+
+    #[test]
+    fn the_meta_group_votes_in_every_zone_and_without_those_that_leave() {
+        let zones = members(&["a", "a", "a", "b", "c"]);
+        assert_eq!(Shape::choose(&zones, &set(&[1, 2, 3]), 3), shape(&[1, 4, 5], &[2, 3]));
+        let mut four = members(&[""; 4]);
+        four[0].leaving = true;
+        assert_eq!(Shape::choose(&four, &set(&[1, 2, 3]), 3), shape(&[2, 3, 4], &[1]));
+        assert_eq!(Shape::choose(&four, &set(&[1, 2, 3]), 5), shape(&[1, 2, 3, 4], &[]));
+    }
+
+    #[test]
+    fn a_move_adds_before_it_takes_away() {
+        let record = ShardRecord { replicas: vec![1, 2, 3], ..ShardRecord::default() };
+        assert_eq!(Shape::shard(&record), shape(&[1, 2, 3], &[]));
+        let swap = ShardRecord { adding: 4, removing: 2, ..record.clone() };
+        assert_eq!(Shape::shard(&swap), shape(&[1, 3, 4], &[]));
+        let grow = ShardRecord { adding: 4, ..record };
+        assert_eq!(Shape::shard(&grow), shape(&[1, 2, 3, 4], &[]));
     }
 }

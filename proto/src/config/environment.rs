@@ -20,15 +20,16 @@ impl Config {
         self,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let Self { cluster, storage, router, limits, tls, log, nodes } = self;
+        let Self { cluster, storage, placement, router, limits, tls, log, nodes } = self;
         let over = Overrides { lookup };
         Ok(Self {
             cluster: over.section("CLUSTER", SECTIONS[0].1, cluster)?,
             storage: over.section("STORAGE", SECTIONS[1].1, storage)?,
-            router: over.section("ROUTER", SECTIONS[2].1, router)?,
-            limits: over.section("LIMITS", SECTIONS[3].1, limits)?,
-            tls: over.section("TLS", SECTIONS[4].1, tls)?,
-            log: over.section("LOG", SECTIONS[5].1, log)?,
+            placement: over.section("PLACEMENT", SECTIONS[2].1, placement)?,
+            router: over.section("ROUTER", SECTIONS[3].1, router)?,
+            limits: over.section("LIMITS", SECTIONS[4].1, limits)?,
+            tls: over.section("TLS", SECTIONS[5].1, tls)?,
+            log: over.section("LOG", SECTIONS[6].1, log)?,
             nodes: nodes
                 .into_iter()
                 .map(|node| over.section(&format!("NODE_{}", node.id), NodeConfig::KEYS, node))

@@ -79,6 +79,17 @@ section! {
 }
 
 section! {
+    /// `[placement]`: moving copies of shards between machines.
+    PlacementConfig {
+        /// Copies moved at a time.
+        moves_at_once: u32 = 2,
+        /// How long a machine may be away before others are given what it holds, in seconds; 0 to
+        /// wait for it, or for `ranch node remove`.
+        replace_dead_after_s: u64 = 0,
+    }
+}
+
+section! {
     /// `[router]`: the HTTP front.
     RouterConfig {
         /// Address the stand-alone router listens on, `host:port`.

@@ -102,6 +102,8 @@ fn rules_are_kept() {
         ("[router]\nlisten = '0.0.0.0:1337'".to_owned(), "allow_plaintext = true"),
         ("[limits]\nscroll_max_bytes = 67108865".to_owned(), "[limits] scroll_max_bytes"),
         ("[storage]\nwrite_buffer_mb = 0".to_owned(), "[storage] write_buffer_mb"),
+        ("[placement]\nmoves_at_once = 0".to_owned(), "[placement] moves_at_once"),
+        ("[placement]\nreplace_dead_after_s = 3".to_owned(), "a restart for a dead machine"),
     ] {
         let message = refusal(&text);
         assert!(message.contains(part), "{message:?} lacks {part:?}");

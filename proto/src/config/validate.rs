@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use super::error::ConfigError;
-use super::sections::{ClusterConfig, LimitsConfig, NodeConfig, StorageConfig};
+use super::sections::{ClusterConfig, LimitsConfig, NodeConfig, PlacementConfig, StorageConfig};
 use super::{Config, host_and_port, is_loopback};
 use crate::value::SCROLL_MAX;
 
@@ -22,6 +22,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         cluster(&self.cluster)?;
         storage(&self.storage)?;
+        placement(&self.placement)?;
         limits(&self.limits)?;
         nodes(&self.nodes)?;
         self.listeners()?;
@@ -102,6 +103,15 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
         within(&format!("[storage] {name}"), value, most)?;
     }
     Ok(())
+}
+
+fn placement(p: &PlacementConfig) -> Result<(), ConfigError> {
+    within("[placement] moves_at_once", p.moves_at_once.into(), 64)?;
+    let key = "[placement] replace_dead_after_s";
+    let after = p.replace_dead_after_s;
+    let rule = "0 (never) or 10 to 31536000 seconds are allowed: less would take a restart for a \
+                dead machine";
+    ensure(after == 0 || (10..=31_536_000).contains(&after), key, after, rule)
 }
 
 fn limits(l: &LimitsConfig) -> Result<(), ConfigError> {

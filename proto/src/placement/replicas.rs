@@ -35,12 +35,8 @@ struct Planner {
 
 impl Planner {
     fn new(nodes: &[(NodeId, &str)]) -> Self {
-        let mut zones: Vec<_> = nodes.iter().map(|&(_, zone)| zone).collect();
-        zones.sort_unstable();
-        zones.dedup();
-        let index = |zone| zones.partition_point(|&other| other < zone);
-        let zone_of: Vec<_> = nodes.iter().map(|&(_, zone)| index(zone)).collect();
-        let mut zone_nodes = vec![0; zones.len()];
+        let (zones, zone_of) = distinct(nodes.iter().map(|&(_, zone)| zone));
+        let mut zone_nodes = vec![0; zones];
         for &zone in &zone_of {
             zone_nodes[zone] += 1;
         }
@@ -48,7 +44,7 @@ impl Planner {
             ids: nodes.iter().map(|&(id, _)| id).collect(),
             zone_of,
             zone_nodes,
-            zone_load: vec![0; zones.len()],
+            zone_load: vec![0; zones],
             node_load: vec![0; nodes.len()],
         }
     }
@@ -79,6 +75,15 @@ impl Planner {
     }
 }
 
+/// How many zones there are, and the number of each node's.
+pub(super) fn distinct<'a>(zones: impl Iterator<Item = &'a str> + Clone) -> (usize, Vec<usize>) {
+    let mut all: Vec<_> = zones.clone().collect();
+    all.sort_unstable();
+    all.dedup();
+    let index = |zone| all.partition_point(|&other| other < zone);
+    (all.len(), zones.map(index).collect())
+}
+
 /// Reorders each shard's nodes so that first places are spread as evenly as its choices allow.
 ///
 /// As long as a node with many first places can pass one on, along a chain of shards, to a node
@@ -107,7 +112,7 @@ fn balance_firsts(placed: &mut [Vec<usize>], nodes: usize) {
 }
 
 /// Moves one first place away from node `from` to one with at least two fewer, and says to which.
-fn pass_on(placed: &mut [Vec<usize>], firsts: &[usize], from: usize) -> Option<usize> {
+pub(super) fn pass_on(placed: &mut [Vec<usize>], firsts: &[usize], from: usize) -> Option<usize> {
     // How the search came to a node: through which shard, and which place in it.
     let mut via = vec![None; firsts.len()];
     let mut queue = VecDeque::from([from]);

@@ -14,4 +14,6 @@ mod phext;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod replan;
+#[cfg(test)]
 mod value;

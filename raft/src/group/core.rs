@@ -167,18 +167,6 @@ impl GroupCore {
         GroupError::Members { group: self.group, detail: error.to_string() }
     }
 
-    /// Hands leadership to `to`, if that replica holds everything this leader has; openraft must
-    /// not be asked otherwise. Returns whether it was asked.
-    pub async fn transfer_leader(&self, to: ReplicaId) -> bool {
-        let metrics = self.metrics();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0)).copied();
-        let matched = matched.flatten().map(|id| id.index);
-        if matched.is_none() || matched < metrics.last_log_index {
-            return false;
-        }
-        self.raft.trigger().transfer_leader(to.0).await.is_ok()
-    }
-
     /// Waits until this replica has stopped by itself, and says why. Only faults end it.
     pub async fn stopped(&self) -> String {
         let mut metrics = self.raft.metrics();

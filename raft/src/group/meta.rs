@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::RaftNetworkFactory;
 use prost::Message as _;
-use ranch_proto::ShardError;
 use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult};
+use ranch_proto::{ReplicaId, ShardError};
 
 use super::core::{GroupCore, GroupError};
+use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
@@ -85,5 +86,14 @@ impl MetaGroup {
     /// As [`super::ShardGroup::propose`].
     pub async fn propose(&self, command: MetaCommand) -> Result<MetaResult, ShardError> {
         self.proposer.propose(command).await
+    }
+
+    /// Hands leadership to the replica `to`, once that holds everything, and returns when it
+    /// leads. What is proposed meanwhile waits, or is sent on.
+    ///
+    /// # Errors
+    /// When `to` cannot lead or did not take over; trying again later may help.
+    pub async fn hand_over(&self, to: ReplicaId) -> Result<(), HandOverError> {
+        hand_over(&self.core, self.proposer.hold(), to).await
     }
 }

@@ -4,6 +4,7 @@
 //! an entry (encoding, hashing, openraft's bookkeeping, one row of the request window) is shared.
 //! Commands keep the order in which they arrived.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use ranch_proto::{GroupId, ShardError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{RaftHandle, not_leader};
+use super::hold::Hold;
 use crate::types::{Applied, Proposal, TypeConfig};
 
 /// Entries that may be under way at once; while so many are, commands gather.
@@ -54,11 +56,13 @@ struct Waiting<E: Entries> {
 pub(super) struct Proposer<E: Entries> {
     group: GroupId,
     queue: mpsc::Sender<Waiting<E>>,
+    hold: Arc<Hold>,
 }
 
 impl<E: Entries> Clone for Proposer<E> {
     fn clone(&self) -> Self {
-        Self { group: self.group, queue: self.queue.clone() }
+        let (queue, hold) = (self.queue.clone(), Arc::clone(&self.hold));
+        Self { group: self.group, queue, hold }
     }
 }
 
@@ -66,10 +70,16 @@ impl<E: Entries> Proposer<E> {
     /// Starts the proposer of a group; at most `limit` commands wait.
     pub(super) fn start(group: GroupId, raft: RaftHandle, limit: usize) -> Self {
         let (queue, waiting) = mpsc::channel(limit);
-        tokio::spawn(
-            Packer::<E> { raft, stamp_ms: 0, in_flight: FuturesUnordered::new() }.run(waiting),
-        );
-        Self { group, queue }
+        let hold = Hold::new();
+        let in_flight = FuturesUnordered::new();
+        let packer = Packer::<E> { raft, stamp_ms: 0, in_flight, hold: Arc::clone(&hold) };
+        tokio::spawn(packer.run(waiting));
+        Self { group, queue, hold }
+    }
+
+    /// Holds back what is proposed here.
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Proposes a command and waits until it is applied here.
@@ -99,17 +109,23 @@ struct Packer<E: Entries> {
     raft: RaftHandle,
     stamp_ms: u64,
     in_flight: FuturesUnordered<Flight<E>>,
+    hold: Arc<Hold>,
 }
 
 impl<E: Entries> Packer<E> {
     async fn run(mut self, mut waiting: mpsc::Receiver<Waiting<E>>) {
         let mut arrived = Vec::with_capacity(COMMANDS_MAX);
         loop {
+            let held = self.hold.is_held();
+            if held && self.in_flight.is_empty() {
+                self.hold.say_quiet();
+            }
             tokio::select! {
                 biased;
                 Some((written, replies)) = self.in_flight.next() => self.finish(written, replies),
+                () = self.hold.changed() => {}
                 count = waiting.recv_many(&mut arrived, COMMANDS_MAX),
-                    if self.in_flight.len() < IN_FLIGHT =>
+                    if !held && self.in_flight.len() < IN_FLIGHT =>
                 {
                     if count == 0 {
                         return;

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use openraft::RaftNetworkFactory;
 use prost::Message as _;
-use ranch_proto::ShardError;
 use ranch_proto::schema::read_request::What;
 use ranch_proto::schema::{
     Command, CommandResult, GroupStatus, ReadReply, ReadRequest, ShardEntry,
 };
 use ranch_proto::stage::COMMAND_BYTES_MAX;
+use ranch_proto::{ReplicaId, ShardError};
 
 use super::core::{GroupCore, GroupError};
+use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
@@ -84,6 +85,15 @@ impl ShardGroup {
         self.proposer.propose(command).await
     }
 
+    /// Hands leadership to the replica `to`, once that holds everything, and returns when it
+    /// leads. What is proposed meanwhile waits, or is sent on.
+    ///
+    /// # Errors
+    /// When `to` cannot lead or did not take over; trying again later may help.
+    pub async fn hand_over(&self, to: ReplicaId) -> Result<(), HandOverError> {
+        hand_over(&self.core, self.proposer.hold(), to).await
+    }
+
     /// Reads, after a barrier unless the request allows stale answers.
     ///
     /// # Errors
@@ -127,6 +137,7 @@ impl ShardGroup {
         GroupStatus {
             durable_applied: self.reader.durable_applied(),
             scrolls: self.reader.scrolls(),
+            bytes: self.reader.bytes(),
             last_write_ms: self.reader.last_write_ms(),
             ..self.core.status()
         }

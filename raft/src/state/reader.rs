@@ -101,6 +101,11 @@ impl ShardReader {
         self.totals.scrolls()
     }
 
+    /// Bytes of all tenants of this shard, as counted against quotas.
+    pub fn bytes(&self) -> u64 {
+        self.totals.bytes()
+    }
+
     /// Stamp of the last change of any tenant, in milliseconds since the Unix epoch.
     pub fn last_write_ms(&self) -> u64 {
         self.totals.last_write_ms()

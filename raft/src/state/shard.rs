@@ -296,7 +296,7 @@ impl Machine for ShardMachine {
         self.calls.finish(batch);
         self.staging.finish();
         let changed = self.ledger.finish(batch)?;
-        self.totals.add(changed.scrolls, changed.last_write_ms);
+        self.totals.add(changed.scrolls, changed.bytes, changed.last_write_ms);
         Ok(())
     }
 
@@ -355,13 +355,14 @@ fn all(command: &Command, status: OpStatus) -> CommandResult {
 }
 
 fn sum_up(store: &StateStore, group: GroupId, totals: &Totals) -> Result<(), StateError> {
-    let (mut scrolls, mut last_write_ms) = (0, 0);
+    let (mut scrolls, mut bytes, mut last_write_ms) = (0, 0, 0);
     store.for_each(keys::kind_bounds(group, Kind::Usage), |_, value| {
         let usage = UsageRow::decode(value)?;
         scrolls += usage.scrolls;
+        bytes += usage.storage_bytes;
         last_write_ms = last_write_ms.max(usage.last_write_ms);
         Ok(true)
     })?;
-    totals.set(scrolls, last_write_ms);
+    totals.set(scrolls, bytes, last_write_ms);
     Ok(())
 }

@@ -115,6 +115,10 @@ impl StateStore {
     /// When the disk refuses.
     pub fn remove_group(&self, group: GroupId) -> Result<(), StateError> {
         let (low, high) = keys::shard_bounds(group);
+        // Whole files at once, so that the disk has its space back; the rest is hidden until the
+        // next compaction takes it away.
+        let dropped = self.db.delete_file_in_range(&low, &high);
+        dropped.map_err(StateError::engine("drop files"))?;
         let mut batch = WriteBatch::default();
         batch.delete_range(low, high);
         self.write(batch)?;

@@ -12,6 +12,7 @@ mod large;
 mod meta;
 mod meta_support;
 mod model;
+mod moves;
 mod purge;
 mod repeats;
 mod semantics;

@@ -115,11 +115,13 @@ pub fn bootstrap() -> Bootstrap {
         name: "ranch".into(),
         key_salt: vec![8; 32].into(),
         version: 1,
+        ..ClusterRecord::default()
     };
     let shard = |id| ShardRecord {
         id,
         replicas: vec![replica(1, 1), replica(2, 1), replica(3, 1)],
         initialized: false,
+        ..ShardRecord::default()
     };
     Bootstrap {
         cluster: Some(cluster),
@@ -148,7 +150,7 @@ pub fn add(id: &str, keys: Vec<KeyRecord>) -> What {
 }
 
 pub fn join(node: NodeRecord) -> What {
-    What::Join(JoinNode { node: Some(node) })
+    What::Join(JoinNode { node: Some(node), ..JoinNode::default() })
 }
 
 pub fn is_node(result: &MetaResult) -> &NodeRecord {

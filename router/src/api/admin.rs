@@ -7,7 +7,7 @@ use ranch_proto::Shards;
 use serde::Serialize;
 
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
-use crate::api::{Call, Methods, metrics, tenants};
+use crate::api::{Call, Methods, lifecycle, metrics, tenants};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -21,6 +21,8 @@ const BODY_MAX: u64 = 64 * 1024;
 pub enum Endpoint<'a> {
     /// Nodes, shards, leaders, lag.
     Cluster,
+    /// Machines and leaders.
+    Lifecycle(lifecycle::Endpoint<'a>),
     /// Everything in numbers; not below `admin/`.
     Metrics,
     /// All tenants.
@@ -59,6 +61,9 @@ struct ClusterAnswer {
 impl<'a> Endpoint<'a> {
     /// The endpoint at a path below `admin/`.
     pub fn find(path: &'a str) -> Option<Self> {
+        if let Some(below) = path.strip_prefix("cluster/") {
+            return lifecycle::Endpoint::find(below).map(Self::Lifecycle);
+        }
         match path.strip_prefix("tenants/") {
             None if path == "cluster" => Some(Self::Cluster),
             None if path == "tenants" => Some(Self::Tenants),
@@ -86,6 +91,7 @@ impl<'a> Endpoint<'a> {
             | Self::Tenants
             | Self::TenantStats(_)
             | Self::Archive(_) => Methods::READ,
+            Self::Lifecycle(_) => lifecycle::Endpoint::METHODS,
             Self::Keys(_) => Methods::READ_AND_POST,
             Self::Key(..) => Methods::DELETE,
             Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
@@ -102,6 +108,10 @@ pub async fn answer<S: Shards>(
 ) -> Result<Answer, ApiError> {
     match *endpoint {
         Endpoint::Cluster => Ok(cluster(call).await),
+        Endpoint::Lifecycle(endpoint) => {
+            let body = read(call, body).await?;
+            lifecycle::answer(call, endpoint, &body).await
+        }
         Endpoint::Metrics => Ok(metrics::answer(call).await),
         Endpoint::Tenants => Ok(tenants::show::list(call)),
         Endpoint::AddTenant => {

@@ -20,18 +20,10 @@ const fn tenants(path: &'static str, json: bool, meaning: &'static str) -> Endpo
     Endpoint { path, meaning, audience: Audience::Tenants, json }
 }
 
-const fn administrators(path: &'static str, meaning: &'static str) -> Endpoint {
-    Endpoint { path, meaning, audience: Audience::Administrators, json: true }
-}
-
 static ENDPOINTS: &[Endpoint] = &[
     tenants("search", true, "finds scrolls by their text"),
     tenants("watch", false, "streams changes as they happen"),
     tenants("history/*", true, "lists earlier revisions of a scroll"),
-    administrators("admin/cluster/nodes/:id/drain", "moves leadership away from a node"),
-    administrators("admin/cluster/nodes/:id/undrain", "lets a node lead again"),
-    administrators("admin/cluster/nodes/:id/remove", "takes a node out of the ranch"),
-    administrators("admin/cluster/shards/:id/transfer", "hands a shard to another leader"),
 ];
 
 impl Endpoint {
@@ -69,9 +61,6 @@ mod tests {
         for (path, expected) in [
             ("search", Some("search")),
             ("history/1.1.1/1.1.1/1.1.1", Some("history/*")),
-            ("admin/cluster/nodes/1/drain", Some("admin/cluster/nodes/:id/drain")),
-            ("admin/cluster/nodes//drain", None),
-            ("admin/cluster/nodes/1/drain/x", None),
             ("history", None),
             ("searches", None),
             ("", None),

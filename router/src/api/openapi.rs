@@ -16,7 +16,7 @@ use utoipa::openapi::{
 };
 
 use crate::api::describe::{HttpMethod, Operation, Parameter, Place, Reply, operation, reply};
-use crate::api::{BASE, admin, batch, health, reload, rest, sq, tenants, whole};
+use crate::api::{BASE, admin, batch, health, lifecycle, reload, rest, sq, tenants, whole};
 use crate::http::answer::{self, Answer, JSON};
 
 /// An error, in the form RFC 9457 gives it.
@@ -53,7 +53,11 @@ pub fn answer() -> Answer {
 fn operations() -> impl Iterator<Item = &'static Operation> {
     let tables = [health::OPERATIONS, sq::OPERATIONS, whole::OPERATIONS, rest::OPERATIONS];
     let others = [batch::OPERATIONS, admin::OPERATIONS, tenants::operations::OPERATIONS];
-    tables.into_iter().chain(others).chain([reload::OPERATIONS, OPERATIONS]).flatten()
+    tables
+        .into_iter()
+        .chain(others)
+        .chain([lifecycle::OPERATIONS, reload::OPERATIONS, OPERATIONS])
+        .flatten()
 }
 
 /// The description of itself.

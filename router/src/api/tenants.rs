@@ -5,7 +5,7 @@
 pub(crate) mod add;
 pub(crate) mod archive;
 pub(crate) mod change;
-mod input;
+pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod operations;
 pub(crate) mod purge;

@@ -2,7 +2,9 @@
 
 use ranch_proto::ReplicaId;
 use ranch_proto::schema::record::What;
-use ranch_proto::schema::{ClusterRecord, NodeRecord, Record, ReplicaProgress, ShardRecord};
+use ranch_proto::schema::{
+    ClusterRecord, NodeRecord, Record, ReplicaProgress, Sending, ShardRecord,
+};
 
 use super::*;
 
@@ -19,7 +21,7 @@ fn directory() -> Directory {
         put(What::Node(NodeRecord { id, name, incarnation: 1, ..Default::default() }));
     }
     let replicas = (1..=3).map(replica).collect();
-    put(What::Shard(ShardRecord { id: 1, replicas, initialized: true }));
+    put(What::Shard(ShardRecord { id: 1, replicas, initialized: true, ..Default::default() }));
     directory
 }
 
@@ -70,8 +72,9 @@ fn a_healthy_ranch_is_ok() {
 #[test]
 fn a_copy_that_does_not_vote_yet_is_a_problem() {
     let mut directory = directory();
-    let node = NodeRecord { id: 3, incarnation: 2, ..Default::default() };
-    directory.apply(Record { what: Some(What::Node(node)), removed: false });
+    let replicas = vec![replica(1), replica(2), ReplicaId::new(NodeId(3), 2).0];
+    let shard = ShardRecord { id: 1, replicas, initialized: true, ..Default::default() };
+    directory.apply(Record { what: Some(What::Shard(shard)), removed: false });
     let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 100)];
     let answers = Answers::from([answer(1, vec![]), answer(2, leader), answer(3, vec![])]);
     let cluster = put_together(&directory, &answers);
@@ -125,4 +128,35 @@ fn before_the_directory_arrives_it_is_down() {
     let cluster = put_together(&Directory::default(), &Answers::new());
     assert_eq!(cluster.status(), "down");
     assert!(cluster.meta.is_none());
+}
+
+#[test]
+fn what_moves_is_accounted_for_and_no_problem() {
+    let mut directory = directory();
+    let four = ReplicaId::new(NodeId(4), 2).0;
+    let node = NodeRecord { id: 4, incarnation: 1, leaving: true, ..Default::default() };
+    directory.apply(Record { what: Some(What::Node(node)), removed: false });
+    let shard = ShardRecord {
+        id: 1,
+        replicas: (1..=3).map(replica).collect(),
+        initialized: true,
+        goal: vec![1, 4, 5],
+        adding: four,
+        removing: replica(2),
+        move_ms: 9,
+    };
+    directory.apply(Record { what: Some(What::Shard(shard)), removed: false });
+    let sending = vec![Sending { to: four, sent: 300, elapsed_ms: 1_000 }];
+    let mut leader = GroupStatus { bytes: 900, sending, ..leading(1, 1, 4, 100) };
+    leader.learners.push(four);
+    let all = |node| answer(node, vec![]);
+    let answers =
+        Answers::from([answer(1, vec![leading(0, 1, 4, 100), leader]), all(2), all(3), all(4)]);
+    let cluster = put_together(&directory, &answers);
+    assert!(cluster.problems.is_empty(), "{:?}", cluster.problems);
+    let moving = Moving { to: Some(4), from: Some(2), sent_bytes: 300, total_bytes: 900 };
+    assert_eq!((cluster.shards[0].moving.clone(), cluster.shards[0].lag), (Some(moving), Some(0)));
+    let moves = Moves { running: 1, waiting: 1, bytes_left: 1_500, eta_s: Some(5) };
+    assert_eq!(cluster.moves, Some(moves));
+    assert_eq!((cluster.nodes[0].duty, cluster.nodes[3].duty), ("serving", "leaving"));
 }

@@ -53,6 +53,9 @@ impl ApiError {
             Self::NotFound => (S::NOT_FOUND, "not-found", None),
             Self::NoScroll { .. } => (S::NOT_FOUND, "no-scroll", Some("c")),
             Self::NoTenant { .. } => (S::NOT_FOUND, "no-tenant", Some("tenant")),
+            Self::NoNode { .. } => (S::NOT_FOUND, "no-node", Some("node")),
+            Self::NoShard { .. } => (S::NOT_FOUND, "no-shard", Some("shard")),
+            Self::NotNow { .. } => (S::CONFLICT, "not-now", None),
             Self::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, "method", None),
             Self::Changed { .. } => (S::PRECONDITION_FAILED, "changed", Some("If-Match")),
             Self::KeyReused => {

@@ -98,12 +98,12 @@ async fn the_cluster_as_ranch_status_shows_it() {
     assert_eq!(cluster["status"], "ok", "{cluster}");
     let node = serde_json::json!({
         "id": 1, "name": "node1", "addr": "127.0.0.1:7101", "pid": 101, "state": "up",
-        "version": "0.1.0",
+        "duty": "serving", "version": "0.1.0",
     });
     assert_eq!(cluster["nodes"][0], node);
     let shard = serde_json::json!({
         "id": 1, "leader": 1, "replicas": [1, 2, 3], "voters": ["1.1", "2.1", "3.1"],
-        "term": 1, "lag": 0,
+        "moving": null, "term": 1, "lag": 0,
     });
     assert_eq!(cluster["shards"][0], shard);
     assert_eq!(cluster["shards"].as_array().unwrap().len(), 2);

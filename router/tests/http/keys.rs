@@ -109,8 +109,6 @@ async fn what_is_not_built_says_so() {
         (WILL, Method::GET, "search"),
         (WILL, Method::GET, "watch"),
         (WILL, Method::GET, "history/1.1.1/1.1.1/1.1.1"),
-        (ADMIN, Method::POST, "admin/cluster/nodes/1/drain"),
-        (ADMIN, Method::POST, "admin/cluster/shards/1/transfer"),
     ] {
         let reply = router.client(key).send(method.clone(), &format!("/api/v2/{path}"), "").await;
         assert_eq!(reply.status.as_u16(), 501, "{method} {path}: {}", reply.text());

@@ -14,6 +14,7 @@ mod failover;
 mod fuzz;
 mod keys;
 mod large;
+mod lifecycle;
 mod limits;
 mod metrics;
 mod refusals;

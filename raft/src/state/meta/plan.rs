@@ -2,6 +2,8 @@
 //! of the directory, the command and its stamp.
 
 mod keys;
+mod leaving;
+mod moves;
 mod nodes;
 mod tenants;
 
@@ -58,7 +60,7 @@ pub(super) fn plan(
     }
     match command {
         Wanted::Bootstrap(_) => Err(Refused::exists("this ranch is bootstrapped already")),
-        Wanted::Join(join) => nodes::join(directory, join),
+        Wanted::Join(join) => nodes::join(directory, join, stamp_ms),
         Wanted::AddTenant(put) => tenants::add(directory, ring, put, stamp_ms),
         Wanted::SetTenant(put) => tenants::set(directory, put, stamp_ms),
         Wanted::AddKey(key) => keys::add_key(directory, key, stamp_ms),
@@ -66,6 +68,14 @@ pub(super) fn plan(
         Wanted::PatchTenant(patch) => tenants::patch(directory, &patch),
         Wanted::PurgeTenant(id) => tenants::purge(directory, &id),
         Wanted::TenantPurged(purged) => tenants::purged(directory, &purged),
+        Wanted::DrainNode(drain) => leaving::drain(directory, drain),
+        Wanted::RemoveNode(id) => leaving::remove(directory, id),
+        Wanted::ForgetNode(id) => leaving::forget(directory, id, stamp_ms),
+        Wanted::LoseNode(lose) => leaving::lose(directory, lose),
+        Wanted::AddToken(token) => leaving::add_token(directory, token, stamp_ms),
+        Wanted::PlanShards(plan) => moves::plan_shards(directory, &plan),
+        Wanted::StartMove(start) => moves::start_move(directory, &start, stamp_ms),
+        Wanted::EndMove(end) => moves::end_move(directory, &end),
         Wanted::ShardInitialized(shard) => shard_initialized(directory, GroupId(shard)),
     }
 }

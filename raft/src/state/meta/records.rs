@@ -37,6 +37,8 @@ pub(super) fn store(record: &Record, batch: &mut ApplyBatch) {
         Some(What::Shard(shard)) => keys::meta_record(3, &shard.id.to_be_bytes()),
         Some(What::Tenant(tenant)) => keys::meta_record(4, tenant.id.as_bytes()),
         Some(What::Key(key)) => keys::meta_record(5, &key.hash),
+        Some(What::Gone(gone)) => keys::meta_record(6, &gone.id.to_be_bytes()),
+        Some(What::Token(token)) => keys::meta_record(7, &token.hash),
         None => return,
     };
     if record.removed {

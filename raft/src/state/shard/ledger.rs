@@ -44,6 +44,7 @@ pub(super) struct Ledger {
 #[derive(Default)]
 pub(super) struct Changed {
     pub(super) scrolls: i64,
+    pub(super) bytes: i64,
     pub(super) last_write_ms: u64,
 }
 
@@ -318,6 +319,7 @@ impl Ledger {
         self.phexts.finish(batch, |_, _| ());
         self.tenants.finish(batch, |before, now| {
             changed.scrolls += now.scrolls.wrapping_sub(before.scrolls).cast_signed();
+            changed.bytes += now.storage_bytes.wrapping_sub(before.storage_bytes).cast_signed();
             changed.last_write_ms = changed.last_write_ms.max(now.last_write_ms);
         });
         Ok(changed)

@@ -35,6 +35,10 @@ const ALL: &[Target<'static>] = &[
     Target::Rest(rest::Endpoint::Delete, "x"),
     Target::Batch,
     Target::Admin(admin::Endpoint::Cluster),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Drain("x"))),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Undrain("x"))),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Remove("x"))),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Transfer("x"))),
     Target::Admin(admin::Endpoint::Metrics),
     Target::Admin(admin::Endpoint::Tenants),
     Target::Admin(admin::Endpoint::AddTenant),
@@ -84,6 +88,12 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
         Target::Batch => "batch",
         Target::Admin(endpoint) => match endpoint {
             admin::Endpoint::Cluster => "admin/cluster",
+            admin::Endpoint::Lifecycle(endpoint) => match endpoint {
+                lifecycle::Endpoint::Drain(_) => "admin/cluster/nodes/{id}/drain",
+                lifecycle::Endpoint::Undrain(_) => "admin/cluster/nodes/{id}/undrain",
+                lifecycle::Endpoint::Remove(_) => "admin/cluster/nodes/{id}/remove",
+                lifecycle::Endpoint::Transfer(_) => "admin/cluster/shards/{id}/transfer",
+            },
             admin::Endpoint::Metrics => "metrics",
             admin::Endpoint::Tenants => "admin/tenants",
             admin::Endpoint::AddTenant => "admin/tenants/add",

@@ -37,7 +37,7 @@ impl From<Profile> for ProfileName {
 }
 
 /// Reads a JSON body; an empty one is an object without fields.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.is_empty() { b"{}" } else { body };
     // A list of values without names would be understood, too, and is never meant.
     if body.trim_ascii_start().first() != Some(&b'{') {

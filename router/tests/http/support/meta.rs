@@ -38,7 +38,8 @@ pub fn directory() -> Directory {
     }
     for id in 1..=2 {
         let replicas = (1..=3).map(|node| ReplicaId::new(NodeId(node), 1).0).collect();
-        put(What::Shard(ShardRecord { id, replicas, initialized: true }));
+        let initialized = true;
+        put(What::Shard(ShardRecord { id, replicas, initialized, ..Default::default() }));
     }
     for (id, shard, profile, quota_bytes) in [
         ("will", 1, Profile::Sq, None),
@@ -73,6 +74,20 @@ pub fn decide(directory: &mut Directory, command: MetaCommand) -> MetaResult {
         meta_command::What::AddKey(key) => add_key(directory, key),
         meta_command::What::RemoveKey(remove) => revoke(directory, &remove),
         meta_command::What::PurgeTenant(id) => purge(directory, &id),
+        meta_command::What::DrainNode(drain) => match directory.nodes.get(&NodeId(drain.id)) {
+            None => Err((MetaStatus::MetaNotFound, "there is no such node".to_owned())),
+            Some(node) => {
+                let node = NodeRecord { draining: drain.draining, ..node.clone() };
+                Ok(vec![now(What::Node(node))])
+            }
+        },
+        meta_command::What::RemoveNode(3) => {
+            Err((MetaStatus::MetaExists, "without node 3 there would be too few".to_owned()))
+        }
+        meta_command::What::RemoveNode(id) => {
+            let node = NodeRecord { leaving: true, ..directory.nodes[&NodeId(id)].clone() };
+            Ok(vec![now(What::Node(node))])
+        }
         other => panic!("tests do not send {other:?}"),
     };
     match outcome {

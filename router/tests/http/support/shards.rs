@@ -10,8 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ranch_proto::directory::SharedDirectory;
 use ranch_proto::schema::{
-    Charge, GroupStatus, NodeStatusReply, ReplicaProgress, Reply, Request, meta_command,
-    read_request, reply, request,
+    Charge, GroupStatus, HandOverReply, NodeStatusReply, ReplicaProgress, Reply, Request,
+    meta_command, read_request, reply, request,
 };
 use ranch_proto::shards::Routes;
 use ranch_proto::{NodeId, ReplicaId, ShardError, Shards};
@@ -210,6 +210,11 @@ impl MemoryShards {
                 let result = meta::decide(&mut directory, command);
                 self.epoch.send_replace(directory.epoch);
                 reply::Body::Meta(result)
+            }
+            request::Body::HandOver(asked) => {
+                let refused = if asked.to == 3 { "node 3 is 9 entries behind" } else { "" };
+                let leader = if asked.to == 0 { 2 } else { asked.to };
+                reply::Body::HandOver(HandOverReply { leader, refused: refused.to_owned() })
             }
             other => panic!("a router does not send {other:?}"),
         })

@@ -8,7 +8,7 @@ use ranch_proto::schema::{
     Bootstrap, ClusterRecord, JoinNode, KeyRecord, NodeRecord, Role, ShardRecord, record::What,
 };
 
-use super::{Plan, Refused, put};
+use super::{Plan, Refused, moves, put};
 
 const CLUSTER_ID_BYTES: usize = 16;
 const SALT_BYTES: usize = 32;
@@ -118,10 +118,22 @@ fn check_admin_keys(keys: &[KeyRecord]) -> Result<(), Refused> {
 /// A node that starts asks for its place. The nonce of its data directory tells apart a restart,
 /// which finds everything as it was, from a return without data, which begins a new incarnation:
 /// what the old replicas promised is gone, so they must never vote again.
-pub(super) fn join(directory: &Directory, join: JoinNode) -> Result<Plan, Refused> {
-    let asked = join.node.ok_or_else(|| Refused::invalid("a join without a node"))?;
+pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Result<Plan, Refused> {
+    let mut asked = join.node.ok_or_else(|| Refused::invalid("a join without a node"))?;
     if asked.boot_nonce.len() != NONCE_BYTES {
         return Err(Refused::invalid("a node's nonce must have 16 bytes"));
+    }
+    check_version(directory, &asked)?;
+    if asked.id == 0 && !join.token.is_empty() {
+        check_token(directory, &join.token, stamp_ms)?;
+        asked.id = id_for(directory, &asked);
+    }
+    if let Some(gone) = directory.gone.get(&NodeId(asked.id)) {
+        return Err(Refused::exists(format!(
+            "node {} ({}) has left this ranch, and ids are not given twice: give the machine a \
+             new id and an empty data directory",
+            gone.id, gone.name
+        )));
     }
     check_node(&asked, directory.nodes.values().filter(|node| node.id != asked.id))?;
     let Some(known) = directory.nodes.get(&NodeId(asked.id)) else {
@@ -129,34 +141,102 @@ pub(super) fn join(directory: &Directory, join: JoinNode) -> Result<Plan, Refuse
     };
     // Bootstrap lists nodes that have not started yet: their first nonce is as good as any.
     let same = known.boot_nonce == asked.boot_nonce || known.boot_nonce.is_empty();
-    let incarnation = known.incarnation + u32::from(!same);
-    let node = NodeRecord { incarnation, ..asked };
+    // A node says where it is and what it runs; what was decided about it stays.
+    let mut node = NodeRecord {
+        incarnation: known.incarnation,
+        draining: known.draining,
+        leaving: known.leaving,
+        lost: known.lost,
+        numbers: known.numbers,
+        ..asked
+    };
+    if !same {
+        check_absent(known, &node)?;
+        node.incarnation = moves::next_number(&mut node);
+        // Without moves the incarnation alone says it.
+        if known.numbers == 0 {
+            node.numbers = 0;
+        }
+    }
     let mut plan = Plan { records: Vec::new(), answer: Some(put(What::Node(node.clone()))) };
     if node == *known {
         return Ok(plan);
     }
     if !same {
-        let id = NodeId(node.id);
-        let old = ReplicaId::new(id, known.incarnation);
-        let moved = replace_replica(directory, old, ReplicaId::new(id, incarnation));
-        plan.records.extend(moved);
+        let new = ReplicaId::new(NodeId(node.id), node.incarnation);
+        plan.records.extend(replace_replicas(directory, new));
     }
     plan.records.push(put(What::Node(node)));
     Ok(plan)
 }
 
-/// The shards that had `old`, with `new` at the end of their replicas: the first one initialises
-/// a shard, which a replica without data should do last.
-fn replace_replica(
+/// The id of a machine that has none: the one given to this data directory before, when it asks
+/// again, or else one nobody has had.
+fn id_for(directory: &Directory, asked: &NodeRecord) -> u32 {
+    let mut nodes = directory.nodes.values();
+    if let Some(known) = nodes.find(|node| node.boot_nonce == asked.boot_nonce) {
+        return known.id;
+    }
+    let ids = directory.nodes.keys().chain(directory.gone.keys());
+    ids.map(|id| id.0).max().unwrap_or(0) + 1
+}
+
+/// Refuses binaries that cannot write what the ranch writes.
+fn check_version(directory: &Directory, asked: &NodeRecord) -> Result<(), Refused> {
+    let ours = directory.cluster.as_ref().map_or(1, |cluster| cluster.version.max(1));
+    let (min, max) = (asked.format_min.max(1), asked.format_max.max(1));
+    if (min..=max).contains(&ours) {
+        return Ok(());
+    }
+    Err(Refused::invalid(format!(
+        "this ranch writes format {ours}, and version {} can only write formats {min} to {max}: \
+         run the version the other machines run",
+        asked.version
+    )))
+}
+
+fn check_token(directory: &Directory, token: &[u8], stamp_ms: u64) -> Result<(), Refused> {
+    let fresh = "make a new one with `ranch node token`";
+    match directory.tokens.get(token) {
+        None => Err(Refused::not_found(format!("the token is not one of this ranch: {fresh}"))),
+        Some(known) if known.expires_ms <= stamp_ms => {
+            Err(Refused::not_found(format!("the token has expired: {fresh}")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// A node that comes back without its data has the name and address it had. Anything else is
+/// another machine with an id that is taken.
+fn check_absent(known: &NodeRecord, asked: &NodeRecord) -> Result<(), Refused> {
+    if known.name == asked.name || known.addr == asked.addr {
+        return Ok(());
+    }
+    Err(Refused::exists(format!(
+        "the id {} is taken by node {} at {}: give the new machine an id of its own",
+        known.id, known.name, known.addr
+    )))
+}
+
+/// The shards with a replica on the node of `new`, with `new` in its place at the end: the first
+/// one initialises a shard, which a replica without data should do last.
+fn replace_replicas(
     directory: &Directory,
-    old: ReplicaId,
     new: ReplicaId,
 ) -> impl Iterator<Item = ranch_proto::schema::Record> + '_ {
-    let affected = directory.shards.values().filter(move |s| s.replicas.contains(&old.0));
-    affected.map(move |shard| {
-        let mut shard = shard.clone();
-        shard.replicas.retain(|&replica| replica != old.0);
-        shard.replicas.push(new.0);
-        put(What::Shard(shard))
+    let old = move |replica: u64| ReplicaId(replica).node() == new.node();
+    directory.shards.values().filter_map(move |shard| {
+        let mut changed = shard.clone();
+        changed.replicas.retain(|&replica| !old(replica));
+        if changed.replicas.len() < shard.replicas.len() {
+            changed.replicas.push(new.0);
+        }
+        if old(changed.adding) {
+            changed.adding = new.0;
+        }
+        if old(changed.removing) {
+            changed.removing = new.0;
+        }
+        (changed != *shard).then(|| put(What::Shard(changed)))
     })
 }

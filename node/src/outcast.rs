@@ -1,0 +1,75 @@
+//! Finding out that a ranch goes on without this node: it was taken out while it was away, or the
+//! machines at the addresses it knows belong to another ranch. Nobody calls on one that is no
+//! member, and it may go on believing in the leader it last had, so it asks the others in turn,
+//! and all of them while it knows of no leader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ranch_proto::NodeId;
+use ranch_proto::schema::{ProbeReply, ProbeRequest};
+
+use crate::error::NodeError;
+use crate::replicas::Replicas;
+
+/// Between questions.
+const LOOK: Duration = Duration::from_secs(2);
+/// A node that does not answer a probe so soon is not there.
+const PROBE_LIMIT: Duration = Duration::from_millis(700);
+
+/// Returns when this node must not go on, and says why.
+pub(crate) async fn watch(replicas: Arc<Replicas>) -> NodeError {
+    let mut turn = fastrand::usize(..);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(meta) = replicas.meta() else { continue };
+        let mut peers = replicas.shared.links.peers();
+        let is_led = meta.core().leader().1.is_some();
+        if is_led && !peers.is_empty() {
+            peers.sort();
+            turn = turn.wrapping_add(1);
+            peers = vec![peers.swap_remove(turn % peers.len())];
+        }
+        let asked = peers.into_iter().map(|(node, addr)| {
+            let replicas = Arc::clone(&replicas);
+            async move { probe(&replicas, node).await.map(|reply| (addr, reply)) }
+        });
+        let replies: Vec<_> = futures_util::future::join_all(asked).await;
+        let replies: Vec<_> = replies.into_iter().flatten().collect();
+        if let Some(verdict) = judge(&replicas, &replies, is_led) {
+            return verdict;
+        }
+    }
+}
+
+async fn probe(replicas: &Replicas, node: NodeId) -> Option<ProbeReply> {
+    let asked = async {
+        let mut client = replicas.shared.links.client(node).await.ok()?;
+        client.probe(ProbeRequest { node: replicas.shared.node.0 }).await.ok()
+    };
+    let reply = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten();
+    reply.map(tonic::Response::into_inner)
+}
+
+fn judge(
+    replicas: &Replicas,
+    replies: &[(String, ProbeReply)],
+    is_led: bool,
+) -> Option<NodeError> {
+    let ours = replicas.shared.links.options().cluster_id.read().clone();
+    let is_strange = |reply: &ProbeReply| {
+        !ours.is_empty() && !reply.cluster_id.is_empty() && reply.cluster_id != ours
+    };
+    let mut known = replies.iter().filter(|(_, reply)| !is_strange(reply));
+    if known.any(|(_, reply)| reply.gone) {
+        return Some(NodeError::Gone { id: replicas.shared.node });
+    }
+    // One stranger among those that have a leader is their own trouble.
+    let (addr, _) = replies.first().filter(|_| !is_led)?;
+    replies.iter().all(|(_, reply)| is_strange(reply)).then(|| NodeError::Refused {
+        reason: format!(
+            "the data directory is of one ranch, and the machine at {addr} of another: correct \
+             the addresses in ranch.toml, or move the data directory away to join as a new machine"
+        ),
+    })
+}

@@ -1,0 +1,116 @@
+//! Machines that come and leave, and die while shards move.
+
+use std::fs;
+
+use ranch_chaos::Layout;
+
+use crate::growing::{Growing, leads, loads};
+use crate::support::{cli, stdout};
+use crate::{LIMIT, judge, load};
+
+/// R1, R2, R3, R7: a ranch that began as one machine is three-way replicated when two more have
+/// come, costs no request on the way, and then outlives the machine it began on.
+#[tokio::test]
+async fn one_machine_becomes_three_and_outlives_the_first() {
+    let (mut growing, key) = Growing::found(&Layout::default(), 1).await;
+    let running = load(&growing.ranch, &key, 31).await;
+    growing.add(2);
+    growing.add(3);
+    let account = growing.settled(&[1, 2, 3], 3).await;
+    assert!(loads(&account).values().all(|load| *load == 4), "{account:#}");
+    growing
+        .wait("leaders to be balanced", |account| leads(account).values().all(|led| *led <= 2))
+        .await;
+    running.progress(50, LIMIT).await.expect("service goes on");
+    assert_eq!(running.failed(), 0, "no request failed");
+    growing.ranch.node(1).unwrap().kill().unwrap();
+    running.progress(100, LIMIT).await.expect("the other two are a majority");
+    growing.ranch.node(1).unwrap().start().unwrap();
+    judge(&growing.ranch, running).await;
+}
+
+/// R1, R2, R3, R7: three machines become five, each with its fair share, and three again, without
+/// a failed request. Those that leave end by themselves and have nothing left.
+#[tokio::test]
+async fn three_become_five_and_three_again_without_a_failed_request() {
+    let layout = Layout { nodes: 5, ..Layout::default() };
+    let (mut growing, key) = Growing::found(&layout, 3).await;
+    let running = load(&growing.ranch, &key, 32).await;
+    growing.add(4);
+    growing.add(5);
+    let account = growing.settled(&[1, 2, 3, 4, 5], 3).await;
+    let loads = loads(&account);
+    // Four shards of three copies on five machines.
+    assert!(loads.values().all(|load| (2..=3).contains(load)), "{loads:?}");
+    for (leaving, stay) in [(2, &[1, 3, 4, 5][..]), (4, &[1, 3, 5])] {
+        let name = format!("node{leaving}");
+        let removed = cli(&growing.ranch, &key, ["node", "remove", &name, "--wait"]).await;
+        assert!(stdout(&removed).contains("has left the ranch"));
+        growing.settled(stay, 3).await;
+        let node = growing.ranch.node(leaving).unwrap();
+        node.wait_exit(LIMIT).await.expect("a node that has left ends by itself");
+        assert!(node.log().contains("has left this ranch"), "{}", node.log());
+        let place = growing.ranch.node_place(leaving).unwrap().data_dir.join("replicas.toml");
+        let roster = fs::read_to_string(place).unwrap();
+        assert!(roster.contains("gone = ") && !roster.contains("replica = "), "{roster}");
+    }
+    running.progress(50, LIMIT).await.expect("service goes on");
+    assert_eq!(running.failed(), 0, "no request failed");
+    judge(&growing.ranch, running).await;
+}
+
+/// R1, R2, R3, R10: whoever plans the moves is killed in the middle of them, twice, and so is the
+/// machine being filled. They end by themselves.
+#[tokio::test]
+async fn moves_end_although_their_planner_and_their_target_are_killed() {
+    let layout = Layout { nodes: 4, shards: 6, ..Layout::default() };
+    let (mut growing, key) = Growing::found(&layout, 3).await;
+    let running = load(&growing.ranch, &key, 33).await;
+    growing.add(4);
+    for _ in 0..2 {
+        let account = growing
+            .wait("moves under way", |account| {
+                account["moves"]["running"].as_u64() > Some(0)
+                    && !account["meta"]["leader"].is_null()
+            })
+            .await;
+        let planner = account["meta"]["leader"].as_u64().unwrap() as u32;
+        growing.ranch.node(planner).unwrap().kill().unwrap();
+        growing
+            .wait("another planner", |account| {
+                account["meta"]["leader"].as_u64().is_some_and(|id| id as u32 != planner)
+            })
+            .await;
+        growing.ranch.node(planner).unwrap().start().unwrap();
+        if growing.account().await.is_some_and(|account| account["moves"].is_null()) {
+            break;
+        }
+    }
+    if growing.ranch.node(4).unwrap().is_running() {
+        growing.ranch.node(4).unwrap().kill().unwrap();
+        growing.ranch.node(4).unwrap().start().unwrap();
+    }
+    let account = growing.settled(&[1, 2, 3, 4], 3).await;
+    let loads = loads(&account);
+    assert!(loads.values().all(|load| (4..=5).contains(load)), "{loads:?}");
+    running.progress(50, LIMIT).await.expect("service goes on");
+    judge(&growing.ranch, running).await;
+}
+
+/// R1, R6: a dead machine is replaced on command; nobody needs it for that.
+#[tokio::test]
+async fn a_dead_machine_is_replaced_on_command() {
+    let layout = Layout { nodes: 4, ..Layout::default() };
+    let (mut growing, key) = Growing::found(&layout, 4).await;
+    let running = load(&growing.ranch, &key, 34).await;
+    growing.ranch.node(3).unwrap().kill().unwrap();
+    assert_eq!(growing.post("nodes/node3/remove").await.status, 202);
+    growing.settled(&[1, 2, 4], 3).await;
+    running.progress(50, LIMIT).await.expect("service goes on");
+    // Back from the dead, it is told that it is not wanted, and ends.
+    growing.ranch.node(3).unwrap().start().unwrap();
+    let node = growing.ranch.node(3).unwrap();
+    node.wait_exit(LIMIT).await.expect("a node that was removed ends by itself");
+    assert!(node.log().contains("has left this ranch"), "{}", node.log());
+    judge(&growing.ranch, running).await;
+}

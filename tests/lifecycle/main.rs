@@ -1,0 +1,52 @@
+//! What an operator does to a running ranch, with real processes and under load: machines come,
+//! are drained, leave, and die in the middle of it. What clients were answered meanwhile is judged
+//! by the checker of `ranch-chaos`. Promises are those of `RELIABILITY.md`: R1 nothing acknowledged
+//! is lost, R2 reads are linearizable, R3 a write applies once, R6 a failed minority does not stop
+//! service, R7 no request fails because of an operator, R10 it ends by itself.
+
+// In a test, what cannot be is a failure like any other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod drain;
+mod grow;
+mod growing;
+mod refusals;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use ranch_chaos::history::{self, Operation};
+use ranch_chaos::workload::Running;
+use ranch_chaos::{Ranch, Workload, check};
+
+/// How long anything may take: many times what it does take, since these tests run unoptimised on
+/// whatever machine there is. What does not end at all is what they find.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// The tenant whose scrolls are written.
+const TENANT: &str = "will";
+
+/// Puts load on a ranch and waits until it flows.
+async fn load(ranch: &Ranch, key: &str, seed: u64) -> Running {
+    let workload = Workload { seed, ..Workload::new(ranch.addr(), TENANT, key) };
+    let running = workload.start();
+    running.progress(50, LIMIT).await.expect("writes before anything is done");
+    running
+}
+
+/// Ends the load and has what was answered judged. The history is kept where the ranch is.
+async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
+    let history = running.finish().await.expect("every scroll can be read in the end");
+    let file = ranch.dir().join("history.jsonl");
+    history::save(&file, &history).expect("the history can be kept");
+    match check(&history) {
+        Ok(summary) => println!("{summary}; gap {:?}", history::longest_write_gap(&history)),
+        Err(violations) => {
+            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            panic!("{} violations:\n{}", lines.len(), lines.join("\n"));
+        }
+    }
+    history
+}
