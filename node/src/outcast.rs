@@ -51,11 +51,7 @@ async fn probe(replicas: &Replicas, node: NodeId) -> Option<ProbeReply> {
     reply.map(tonic::Response::into_inner)
 }
 
-fn judge(
-    replicas: &Replicas,
-    replies: &[(String, ProbeReply)],
-    is_led: bool,
-) -> Option<NodeError> {
+fn judge(replicas: &Replicas, replies: &[(String, ProbeReply)], is_led: bool) -> Option<NodeError> {
     let ours = replicas.shared.links.options().cluster_id.read().clone();
     let is_strange = |reply: &ProbeReply| {
         !ours.is_empty() && !reply.cluster_id.is_empty() && reply.cluster_id != ours

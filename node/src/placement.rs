@@ -121,7 +121,10 @@ impl Placement {
             (directory.epoch, mine.collect())
         });
         for (group, replica) in mine {
-            if self.replicas.shard(group).is_some() {
+            // A node that lost its data first reads of its earlier lives, whose replicas must
+            // never come back: their promises are gone.
+            let was_before = replica.incarnation() < self.me.incarnation();
+            if was_before || self.replicas.shard(group).is_some() {
                 continue;
             }
             match self.replicas.open_new_shard(group, replica, epoch).await {
