@@ -232,6 +232,10 @@ impl Replicas {
 
     async fn vote(&self, group: GroupId, target: ReplicaId, vote: wire::VoteRequest) -> Handled {
         let core = self.target(group, target)?;
+        // A leader that hands over has agreed to be followed.
+        if !vote.leadership_transfer && !self.may_vote() {
+            return Err(behind("this node has just started and does not vote yet"));
+        }
         let request = VoteRequest::<TypeConfig> {
             vote: required_vote(vote.vote.as_ref())?,
             last_log_id: vote.last.as_ref().map(log_id_from_wire),

@@ -312,25 +312,24 @@ impl Life {
         }
     }
 
-    /// Opens the replicas this node has data of and lets them run. Replicas with a past first
-    /// wait as long as an election takes: a restarted follower does not know how recently it
-    /// heard its leader, and must not help to depose it.
+    /// Opens the replicas this node has data of and lets them run, so that they count towards
+    /// majorities at once. Those with a past vote only when an election's time has passed.
     async fn open_replicas(&self, me: ReplicaId) -> Result<(), NodeError> {
         for group in self.replicas.shared.roster.doomed() {
             // Whatever was cut short is done before anyone can ask for the group.
             self.replicas.delete_doomed(group).await?;
         }
         let groups = self.replicas.shared.log.groups_with_data();
+        if !groups.is_empty() {
+            let wait = self.options.config.cluster.election_max_ms;
+            self.replicas.withhold_votes(Duration::from_millis(wait));
+        }
         let mut cores = vec![self.replicas.open_meta(me).await?];
         for group in groups.iter().filter(|group| **group != GroupId::META) {
             let resident = self.replicas.shared.roster.resident(*group);
             let replica = resident.map_or(me, |resident| resident.replica);
             // Directories from before there was a roster are listed now.
             cores.extend(self.replicas.open_new_shard(*group, replica, 0).await?);
-        }
-        if !groups.is_empty() {
-            let wait = self.options.config.cluster.election_max_ms;
-            tokio::time::sleep(Duration::from_millis(wait)).await;
         }
         cores.iter().for_each(GroupCore::run);
         Ok(())

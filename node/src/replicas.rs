@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
@@ -50,6 +50,8 @@ pub(crate) struct Replicas {
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
     started_ms: u64,
+    /// Before this the replicas give nobody their votes.
+    votes_from: OnceLock<Instant>,
     meta: OnceLock<MetaGroup>,
     /// Replicas that stop because they are to.
     retired: Arc<Mutex<HashSet<(GroupId, ReplicaId)>>>,
@@ -61,9 +63,9 @@ impl Replicas {
         let started_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let (accounts, shards) = (Accounts::default(), RwLock::default());
-        let (refusals, meta) = (Refusals::default(), OnceLock::new());
-        let retired = Arc::default();
-        Self { shared, accounts, refusals, started_ms, meta, retired, shards }
+        let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
+        let (meta, retired) = (OnceLock::new(), Arc::default());
+        Self { shared, accounts, refusals, started_ms, votes_from, meta, retired, shards }
     }
 
     /// The replica of the meta group, once there is one.
@@ -94,6 +96,18 @@ impl Replicas {
         let meta = self.meta().map(|meta| meta.core().clone());
         let shards = self.shards.read();
         meta.into_iter().chain(shards.values().map(|shard| shard.core().clone())).collect()
+    }
+
+    /// Has the replicas vote for nobody until `wait` is over. A restarted follower does not know
+    /// how recently it heard its leader, and must not help to depose it.
+    pub(crate) fn withhold_votes(&self, wait: Duration) {
+        // Asked once, by the node's start.
+        let _ = self.votes_from.set(Instant::now() + wait);
+    }
+
+    /// Whether the replicas may vote for others.
+    pub(crate) fn may_vote(&self) -> bool {
+        self.votes_from.get().is_none_or(|from| Instant::now() >= *from)
     }
 
     fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {

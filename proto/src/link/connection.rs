@@ -275,6 +275,7 @@ async fn serve(
     gate: &Gate,
     mut inbound: tonic::Streaming<Envelope>,
 ) -> LinkEnd {
+    let opened = Instant::now();
     let mut tick = tokio::time::interval(PING_AFTER);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -290,7 +291,8 @@ async fn serve(
                 None => return LinkEnd::Closed,
             },
             _ = tick.tick() => {
-                let silence = heard.silence();
+                // The peer may have been away for long; on this connection it has just begun.
+                let silence = heard.silence().min(opened.elapsed());
                 if silence >= DEAD_AFTER {
                     return LinkEnd::Silent;
                 }
