@@ -35,6 +35,10 @@ pub struct BenchArgs {
     /// What to do.
     #[arg(long, value_enum, default_value_t = Mode::Mixed)]
     mode: Mode,
+    /// Of a hundred requests of a mixed load, how many are reads.
+    #[arg(long, value_name = "PERCENT", default_value_t = 50,
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    read_percent: u8,
     /// Clients, each with a connection of its own to a ranch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     clients: u32,
@@ -97,7 +101,7 @@ pub enum Mode {
     Read,
     /// Writes only.
     Write,
-    /// Half and half.
+    /// Both, by `--read-percent`.
     Mixed,
 }
 

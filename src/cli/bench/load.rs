@@ -33,6 +33,7 @@ pub trait Target: Send + 'static {
 /// What every client does.
 pub struct Plan {
     mode: Mode,
+    read_percent: u8,
     /// Scrolls of each tenant.
     keys: u32,
     texts: Vec<Bytes>,
@@ -49,6 +50,7 @@ impl Plan {
         let text = |_| (0..args.size).map(|_| random.alphanumeric()).collect::<String>().into();
         Self {
             mode: args.mode,
+            read_percent: args.read_percent,
             keys: args.keys.div_ceil(args.tenants.unwrap_or(1)),
             texts: (0..TEXTS).map(text).collect(),
             warmup: Duration::from_secs(args.warmup_seconds),
@@ -189,7 +191,7 @@ impl<T: Target> Client<T> {
         let is_read = match self.plan.mode {
             Mode::Read => true,
             Mode::Write => false,
-            Mode::Mixed => fastrand::bool(),
+            Mode::Mixed => fastrand::u8(..100) < self.plan.read_percent,
         };
         let result = if is_read {
             self.target.read(key).await
@@ -246,6 +248,7 @@ mod tests {
     fn plan(mode: Mode, rate: Option<u32>) -> Arc<Plan> {
         Arc::new(Plan {
             mode,
+            read_percent: 80,
             keys: 10,
             texts: vec![Bytes::from_static(b"x"); TEXTS],
             warmup: Duration::ZERO,
@@ -277,6 +280,15 @@ mod tests {
         let mixed = run(&plan(Mode::Write, None), vec![memory.clone(), memory]).await;
         assert!(!mixed.writes.is_empty() && mixed.reads.is_empty());
         assert!(mixed.failures.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_mixed_load_keeps_its_share_of_reads() {
+        let memory = Memory::default();
+        let clients = fill(&plan(Mode::Mixed, None), vec![memory], 1).await.unwrap();
+        let tally = run(&plan(Mode::Mixed, Some(10_000)), clients).await;
+        let share = tally.reads.len() as f64 / (tally.reads.len() + tally.writes.len()) as f64;
+        assert!((0.7..0.9).contains(&share), "{share} of the requests read");
     }
 
     #[tokio::test]
