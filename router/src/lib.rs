@@ -28,4 +28,5 @@ mod tally;
 
 pub use http::server::{RouterError, serve};
 pub use options::Options;
+pub use request_log::TARGET as REQUEST_LOG;
 pub use tenants_file::{Summary, TenantsFile, TenantsFileError};

@@ -10,6 +10,9 @@ use ranch_proto::RequestId;
 /// Carries the id of a request, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What these lines are logged under, so that whoever writes the log can tell them from others.
+pub const TARGET: &str = "request";
+
 /// Longest id taken over from a client.
 const ID_MAX: usize = 64;
 /// What all keys made by a ranch begin with.
@@ -40,6 +43,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let path = self.uri.path();
         tracing::info!(
+            target: TARGET,
             id = self.id.to_str().unwrap_or_default(),
             method = self.method.as_str(),
             path = if holds_key(path) { "(hidden: a key is in it)" } else { path },

@@ -1,18 +1,39 @@
 //! What a node or router says about itself: lines or JSON on standard error.
+//!
+//! Lines of requests are many and cheap to lose: a thread of its own writes them, several at a
+//! time. All others are written before the program goes on, so that the last words of a process
+//! that aborts are there.
+
+use std::io::{BufWriter, stderr};
 
 use ranch_proto::config::{LogConfig, LogFormat, LogLevel};
+use ranch_router::REQUEST_LOG;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
-/// Begins logging for the rest of the process's life. A second call changes nothing.
-pub fn start(config: &LogConfig) {
+/// Lines of requests that may wait to be written; whoever has one more waits with it.
+const LINES: usize = 4_096;
+/// Bytes of them written at a time.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Begins logging for the rest of the process's life, or a part of it: lines of requests are
+/// written until what is returned is dropped. A second call changes nothing.
+#[must_use]
+pub fn start(config: &LogConfig) -> WorkerGuard {
     let filter = EnvFilter::new(directives(config.level));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let queue = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(LINES);
+    let (requests, guard) = queue.finish(BufWriter::with_capacity(WRITE_BYTES, stderr()));
+    let requests = requests.with_filter(|line| line.target() == REQUEST_LOG);
+    let writer = requests.or_else(stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     // Fails only when logging has begun already.
     let _ = match config.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    guard
 }
 
 /// Libraries speak of their insides at info; they are heard from `warn` on, or all at debug.
@@ -22,7 +43,8 @@ fn directives(level: LogLevel) -> String {
     match level {
         LogLevel::Error | LogLevel::Debug => format!("{},audit=info", level.as_str()),
         LogLevel::Warn | LogLevel::Info => {
-            let ours = ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router"];
+            let ours =
+                ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router", REQUEST_LOG];
             let level = level.as_str();
             ours.iter().fold("warn,openraft=error,audit=info".to_owned(), |all, one| {
                 format!("{all},{one}={level}")
@@ -40,6 +62,7 @@ mod tests {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug] {
             assert!(EnvFilter::try_new(directives(level)).is_ok(), "{level:?}");
         }
+        assert!(directives(LogLevel::Info).contains("request=info"));
         assert!(
             directives(LogLevel::Info).starts_with("warn,openraft=error,audit=info,ranch=info")
         );

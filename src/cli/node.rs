@@ -50,7 +50,7 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
     }
     let local = Local::load(&args.local)?;
     let node = find(&local.config, args.name)?.clone();
-    logging::start(&local.config.log);
+    let _log = logging::start(&local.config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     for dir in [&local.root, &node.data_dir] {
         std::fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;

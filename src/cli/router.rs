@@ -40,7 +40,7 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     let mut config = Local::load(&args.local)?.config;
     let key = if args.listen.is_some() { "--listen" } else { "[router] listen" };
     override_with(&mut config, args.listen, args.tenants)?;
-    logging::start(&config.log);
+    let _log = logging::start(&config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     let listener = machine::listen(&config.router.listen, key).await?;
     let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options()));

@@ -99,7 +99,7 @@ section! {
         /// Origins browsers may call from; `*` is any.
         cors_origins: Vec<String> = vec!["*".to_owned()],
         /// Whether each request is logged (without keys and texts).
-        log_requests: bool = false,
+        log_requests: bool = true,
     }
 }
 

@@ -127,7 +127,7 @@ fn the_environment_goes_over_the_file() {
         ("RANCH_ROUTER_LISTEN", "127.0.0.1:9"),
         ("RANCH_ROUTER_TENANTS", "t.json"),
         ("RANCH_ROUTER_CORS_ORIGINS", "https://a.example, https://b.example"),
-        ("RANCH_ROUTER_LOG_REQUESTS", "true"),
+        ("RANCH_ROUTER_LOG_REQUESTS", "false"),
         ("RANCH_LOG_FORMAT", "json"),
         ("RANCH_NODE_2_ADDR", "127.0.0.1:8"),
         ("RANCH_ROUTER_SERVICE_HOST", "not ours"),
@@ -140,7 +140,7 @@ fn the_environment_goes_over_the_file() {
     assert_eq!(config.router.listen, "127.0.0.1:9");
     assert_eq!(config.router.tenants.as_deref(), Some(Path::new("t.json")));
     assert_eq!(config.router.cors_origins, ["https://a.example", "https://b.example"]);
-    assert!(config.router.log_requests);
+    assert!(!config.router.log_requests);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.nodes[1].addr, "127.0.0.1:8");
     assert_eq!(config.nodes[0], NodeConfig::local(1));
