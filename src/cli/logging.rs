@@ -20,7 +20,6 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// Begins logging for the rest of the process's life, or a part of it: lines of requests are
 /// written until what is returned is dropped. A second call changes nothing.
-#[must_use]
 pub fn start(config: &LogConfig) -> WorkerGuard {
     let filter = EnvFilter::new(directives(config.level));
     let queue = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(LINES);

@@ -81,8 +81,10 @@ fn document() -> OpenApi {
         .description(Some(ABOUT));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let header = ApiKey::Header(ApiKeyValue::new("X-SQ-API-Key"));
+    let shared = tenants::schemas::COMPONENTS.iter();
     let components = ComponentsBuilder::new()
         .schema("Problem", schema(PROBLEM))
+        .schemas_from_iter(shared.map(|(name, form)| (*name, schema(form))))
         .security_scheme(SCHEMES[0], SecurityScheme::Http(bearer))
         .security_scheme(SCHEMES[1], SecurityScheme::ApiKey(header));
     OpenApiBuilder::new()

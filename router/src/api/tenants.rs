@@ -9,6 +9,7 @@ pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod operations;
 pub(crate) mod purge;
+pub(crate) mod schemas;
 pub(crate) mod show;
 
 use std::time::Duration;

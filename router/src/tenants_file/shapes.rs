@@ -305,4 +305,6 @@ pub(super) fn last_component(path: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

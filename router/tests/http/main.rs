@@ -12,6 +12,7 @@ mod delta;
 mod edges;
 mod failover;
 mod fuzz;
+mod fuzz_batch;
 mod keys;
 mod large;
 mod lifecycle;
