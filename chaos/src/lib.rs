@@ -5,6 +5,7 @@
 //! it was asked and answered; the checker then decides from that history alone whether the ranch
 //! kept its promises. Nothing here looks inside a node, so nothing here can be fooled by one.
 
+pub mod bugs;
 pub mod check;
 pub mod client;
 pub mod cluster;

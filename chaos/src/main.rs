@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ranch_chaos::bugs::{self, Bug, Caught};
 use ranch_chaos::check::search::{Sampling, search};
 use ranch_chaos::run::Plan;
 use ranch_chaos::scenario::Topology;
@@ -28,11 +29,28 @@ enum Command {
     Run(RunArgs),
     /// List the scenarios.
     List,
+    /// Put bugs of the bank back, one at a time, and see that each is caught.
+    Bugs(BugsArgs),
     /// Decide from a saved history whether the ranch kept its promises.
     Check {
         /// A file of operations, one JSON object a line.
         history: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+struct BugsArgs {
+    /// Numbers or names of bugs; all of them when not given.
+    bugs: Vec<String>,
+    /// The checkout whose bank it is.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    checkout: PathBuf,
+    /// Where they are put into a clone of the checkout and built; in TMPDIR when not given.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Only list them.
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +81,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => carry_out(args),
         Command::List => list().map(code),
+        Command::Bugs(args) => catch_bugs(args).map(code),
         Command::Check { history } => check(&history).map(code),
     };
     match outcome {
@@ -120,6 +139,27 @@ fn list() -> Result<bool, HarnessError> {
         println!("{:<16} {} in {} min", "", promises.join(" "), scenario.minutes);
     }
     Ok(true)
+}
+
+fn catch_bugs(args: BugsArgs) -> Result<bool, HarnessError> {
+    let bank = bugs::bank(&args.checkout)?;
+    let asked = |bug: &&Bug| args.bugs.is_empty() || args.bugs.iter().any(|name| bug.is(name));
+    let chosen: Vec<_> = bank.iter().filter(asked).collect();
+    if args.list {
+        for Bug { name, manifest, .. } in &chosen {
+            println!("{name:<32} {:<4} {}", manifest.promise, manifest.what);
+        }
+        return Ok(true);
+    }
+    let scratch = args.scratch.unwrap_or_else(|| std::env::temp_dir().join("ranch-bugs"));
+    let mut free = 0;
+    for bug in &chosen {
+        let caught = bug.catch(&args.checkout, &scratch)?;
+        println!("{:<32} {caught}", bug.name);
+        free += u32::from(!matches!(caught, Caught::Yes(_) | Caught::NotHere));
+    }
+    println!("{} bugs, {free} not caught", chosen.len());
+    Ok(!chosen.is_empty() && free == 0)
 }
 
 fn check(path: &Path) -> Result<bool, HarnessError> {

@@ -22,6 +22,8 @@ const SERVES_MAX: Duration = Duration::from_secs(5);
 const NEAR_THE_EDGE: f64 = 0.9;
 /// Longest a request may go without any answer (R11).
 const ANSWER_MAX: Duration = Duration::from_secs(19);
+/// Violations told one by one; a saved history has them all.
+const TOLD_MAX: usize = 5;
 /// Slowest answer in a thousand during a rolling restart (R7).
 const ROLLING_P999_MAX: Duration = Duration::from_millis(500);
 
@@ -110,7 +112,10 @@ impl Evidence<'_> {
 
     fn checked(&self, promise: Promise) -> Verdict {
         let found = self.violations.iter().filter(|violation| violation.concerns(promise));
-        let broken: Vec<_> = found.map(ToString::to_string).collect();
+        let mut broken: Vec<_> = found.map(ToString::to_string).collect();
+        let more = broken.len().saturating_sub(TOLD_MAX);
+        broken.truncate(TOLD_MAX);
+        broken.extend((more > 0).then(|| format!("and {more} more")));
         let acked = count(self.history, |outcome| matches!(outcome, Outcome::Acked { .. }));
         match (broken.is_empty(), acked) {
             (false, _) => Verdict::Broken(broken),
