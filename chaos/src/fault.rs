@@ -181,6 +181,13 @@ impl FaultKind {
         matches!(self, Self::Bridge | Self::Star)
     }
 
+    /// Whether the end of one would undo the other. Those that fell never strike the same node.
+    #[must_use]
+    pub fn clashes(self, other: Self) -> bool {
+        let clocks = |kind: Self| kind.need() == Some(Need::Clocks);
+        (self == other && !self.fells()) || (clocks(self) && clocks(other))
+    }
+
     /// Time without service that is promised for it when it strikes a minority (R6).
     #[must_use]
     pub fn promised(self) -> Option<Duration> {
@@ -259,5 +266,18 @@ impl Wound {
             Self::Clock(wrong) => wrong.heal().map(Some),
             Self::Storm(storm) => Ok(Some(storm.heal())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FaultKind;
+
+    #[test]
+    fn a_clock_is_wrong_in_one_way_at_a_time() {
+        assert!(FaultKind::ClockJump.clashes(FaultKind::ClockDrift));
+        assert!(FaultKind::SlowLinks.clashes(FaultKind::SlowLinks));
+        assert!(!FaultKind::Loss.clashes(FaultKind::Resets));
+        assert!(!FaultKind::Kill.clashes(FaultKind::Kill), "of another node");
     }
 }

@@ -124,8 +124,7 @@ impl Fury {
     /// Begins one more fault beside those that hold, if one that is drawn may.
     async fn another(&mut self, plan: &Plan, held: &[Held]) -> Result<Option<Held>, HarnessError> {
         let Some(spec) = plan.scenario.choose(plan.world, &mut self.rng) else { return Ok(None) };
-        // Two of one kind would undo each other.
-        if held.iter().any(|one| one.strike.kind == spec.kind && !one.fells) {
+        if held.iter().any(|one| one.strike.kind.clashes(spec.kind)) {
             return Ok(None);
         }
         let nodes = self.targets(spec, held).await?;
