@@ -15,6 +15,12 @@ pub struct Cluster {
     pub shards: Vec<Shard>,
     /// Tenants and their shards.
     pub tenants: Vec<Tenant>,
+    /// What is wrong, in words.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// What has happened and is no problem any more, in words.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A machine.

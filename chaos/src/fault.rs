@@ -6,9 +6,11 @@
 //! what it did, since a run whose faults did not bite proves nothing.
 
 pub mod clock;
+pub mod disk;
 pub mod link;
 pub mod network;
 pub mod process;
+pub mod rot;
 pub mod storm;
 
 use std::time::Duration;
@@ -110,6 +112,20 @@ pub enum FaultKind {
     ClockDrift,
     /// Leaderships of all shards are handed on without a pause.
     TransferStorm,
+    /// Its disk is full.
+    DiskFull,
+    /// Its disk writes nothing, and who tries waits.
+    DiskStall,
+    /// Its disk stands still again and again.
+    DiskSlow,
+    /// A write or `fsync` of its process fails, and all that follow.
+    DiskError,
+    /// It loses power: what is not synced is gone.
+    PowerCut,
+    /// Some of its bytes are others when it comes back.
+    Rot,
+    /// A copy of its data from some time ago is put in its place.
+    StaleBackup,
 }
 
 /// What a fault cannot do without.
@@ -147,6 +163,10 @@ impl FaultKind {
     pub fn need(self) -> Option<Need> {
         match self {
             Self::Kill | Self::Pause | Self::Restart | Self::LostDisk | Self::TransferStorm => None,
+            Self::DiskFull | Self::DiskStall | Self::DiskSlow | Self::DiskError => {
+                Some(Need::Disks)
+            }
+            Self::PowerCut | Self::Rot | Self::StaleBackup => Some(Need::Disks),
             Self::SlowLinks => Some(Need::Detour),
             Self::ClockJump | Self::ClockDrift => Some(Need::Clocks),
             Self::Partition
@@ -172,6 +192,7 @@ impl FaultKind {
                 | Self::ClockJump
                 | Self::ClockDrift
                 | Self::TransferStorm
+                | Self::DiskSlow
         )
     }
 
@@ -195,7 +216,7 @@ impl FaultKind {
             Self::Kill => 1_000,
             Self::Pause => 1_200,
             Self::Partition | Self::Isolate | Self::OneWayOut | Self::OneWayIn => 1_500,
-            Self::Bridge | Self::Star => 3_000,
+            Self::Bridge | Self::Star | Self::DiskStall => 3_000,
             _ => return None,
         };
         Some(Duration::from_millis(ms))
@@ -226,6 +247,10 @@ pub enum Wound {
     Clock(clock::Wrong),
     /// Leaderships that do not stay.
     Storm(storm::Storm),
+    /// Disks that do not work.
+    Disk(disk::Faulty),
+    /// Data that is not what it was.
+    Rot(rot::Rotten),
 }
 
 impl Wound {
@@ -247,9 +272,13 @@ impl Wound {
             None if blow.spec.kind == FaultKind::TransferStorm => {
                 Ok(Self::Storm(storm::Storm::begin(ranch, rng)))
             }
-            Some(Need::Disks) | None => {
-                process::Felled::begin(blow, ranch).await.map(Self::Process)
-            }
+            Some(Need::Disks) => match blow.spec.kind {
+                FaultKind::Rot | FaultKind::StaleBackup => {
+                    rot::Rotten::begin(blow, ranch, rng).map(Self::Rot)
+                }
+                _ => disk::Faulty::begin(blow, ranch, rng).map(Self::Disk),
+            },
+            None => process::Felled::begin(blow, ranch).await.map(Self::Process),
         }
     }
 
@@ -265,6 +294,8 @@ impl Wound {
             Self::Link(slowed) => slowed.heal(ranch).map(Some),
             Self::Clock(wrong) => wrong.heal().map(Some),
             Self::Storm(storm) => Ok(Some(storm.heal())),
+            Self::Disk(faulty) => faulty.heal(ranch).map(Some),
+            Self::Rot(rotten) => rotten.heal(ranch).map(Some),
         }
     }
 }

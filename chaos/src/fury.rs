@@ -11,7 +11,7 @@ use fastrand::Rng;
 
 use crate::cluster::Cluster;
 use crate::error::HarnessError;
-use crate::fault::{Blow, FaultSpec, Target, Wound};
+use crate::fault::{Blow, FaultKind, FaultSpec, Need, Target, Wound};
 use crate::ranch::Ranch;
 use crate::run::Plan;
 use crate::verdict::Strike;
@@ -22,6 +22,8 @@ use crate::workload::Running;
 pub const WHOLE_WAIT: Duration = Duration::from_mins(2);
 /// How long to look for a leader while other faults hold, which may leave none.
 const LEADER_WAIT: Duration = Duration::from_secs(1);
+/// How often a supervisor looks after processes.
+const LOOK: Duration = Duration::from_millis(200);
 /// Entries a replica may be behind and still count as caught up: a few messages' worth.
 const LAG_MAX: u64 = 64;
 
@@ -35,6 +37,10 @@ pub struct Fury {
     strikes: Vec<Strike>,
     episodes: usize,
     blows: usize,
+    /// Whether nodes that end by themselves are started again.
+    supervised: bool,
+    /// Old backups that were restored.
+    restored: usize,
 }
 
 /// A fault that holds.
@@ -50,7 +56,9 @@ impl Fury {
     /// Faults for this ranch; `tenant` is the one whose leader counts as the leader.
     #[must_use]
     pub fn new(ranch: Ranch, running: Running, rng: Rng, tenant: String) -> Self {
-        Self { ranch, running, rng, tenant, strikes: Vec::new(), episodes: 0, blows: 0 }
+        let strikes = Vec::new();
+        let (episodes, blows, supervised, restored) = (0, 0, false, 0);
+        Self { ranch, running, rng, tenant, strikes, episodes, blows, supervised, restored }
     }
 
     /// What is left when it is over: the ranch, the load, and the faults that struck.
@@ -64,6 +72,8 @@ impl Fury {
     /// # Errors
     /// When the harness itself fails.
     pub async fn rage(&mut self, plan: &Plan, say: impl Fn(String)) -> Result<(), HarnessError> {
+        // A failing disk ends processes, as it should; elsewhere one that ends is a finding.
+        self.supervised = plan.scenario.needs(Need::Disks, plan.world);
         let end = Instant::now() + plan.duration;
         while Instant::now() < end {
             let Some((strikes, pause_ms)) = self.episode(plan).await? else { break };
@@ -99,10 +109,11 @@ impl Fury {
             let left = held[first].until.saturating_duration_since(Instant::now());
             if coming > 0 {
                 // The next one begins while this one holds.
-                tokio::time::sleep(left.mul_f64(self.rng.f64())).await;
+                let part = left.mul_f64(self.rng.f64());
+                self.wait(part).await?;
                 continue;
             }
-            tokio::time::sleep(left).await;
+            self.wait(left).await?;
             let healing = held.swap_remove(first);
             pause_ms = healing.pause_ms;
             done.push(self.heal(healing)?);
@@ -112,13 +123,40 @@ impl Fury {
             return Ok(None);
         }
         let calm_us = self.running.elapsed_us();
-        let waited = self.ranch.wait_cluster("the ranch to be whole", WHOLE_WAIT, is_whole).await;
-        let whole_us = waited.is_ok().then(|| self.running.elapsed_us());
+        let whole_us = self.whole().await?.then(|| self.running.elapsed_us());
         for strike in &mut done {
             (strike.calm_us, strike.whole_us) = (calm_us, whole_us);
         }
         done.sort_by_key(|strike| strike.began_us);
         Ok(Some((done, pause_ms)))
+    }
+
+    /// Waits until the ranch is whole. Tells whether that came.
+    async fn whole(&mut self) -> Result<bool, HarnessError> {
+        let end = Instant::now() + WHOLE_WAIT;
+        while Instant::now() < end {
+            if self.supervised {
+                self.ranch.revive()?;
+            }
+            let limit = if self.supervised { LOOK } else { WHOLE_WAIT };
+            let whole = self.ranch.wait_cluster("the ranch to be whole", limit, is_whole).await;
+            // Until it is found out, a node from an old backup looks as good as any.
+            if whole.is_ok() && self.ranch.returned() >= self.restored {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets time pass. Where faults end processes, a supervisor starts them again.
+    async fn wait(&mut self, time: Duration) -> Result<(), HarnessError> {
+        let end = Instant::now() + time;
+        while self.supervised && end.saturating_duration_since(Instant::now()) > LOOK {
+            tokio::time::sleep(LOOK).await;
+            self.ranch.revive()?;
+        }
+        tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+        Ok(())
     }
 
     /// Begins one more fault beside those that hold, if one that is drawn may.
@@ -154,6 +192,9 @@ impl Fury {
 
     fn heal(&mut self, held: Held) -> Result<Strike, HarnessError> {
         let bites = held.wound.heal(&mut self.ranch)?;
+        if held.strike.kind == FaultKind::StaleBackup {
+            self.restored += held.strike.nodes.len();
+        }
         Ok(Strike { bites, healed_us: self.running.elapsed_us(), ..held.strike })
     }
 
@@ -231,7 +272,6 @@ fn described(strike: &Strike) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::FaultKind;
     use crate::scenario::Scenario;
 
     fn spec(kind: FaultKind, target: Target) -> FaultSpec {

@@ -54,6 +54,9 @@ pub struct Process {
     recipe: Recipe,
     child: Option<Child>,
     started: Option<Instant>,
+    /// It is to run: when it ends, nobody has asked for that.
+    wanted: bool,
+    lives: u64,
     reaper: Arc<Reaper>,
 }
 
@@ -61,7 +64,7 @@ impl Process {
     /// Describes a process without starting it.
     #[must_use]
     pub fn new(recipe: Recipe, reaper: Arc<Reaper>) -> Self {
-        Self { recipe, child: None, started: None, reaper }
+        Self { recipe, child: None, started: None, wanted: false, lives: 0, reaper }
     }
 
     /// Starts it; one that is running already is left alone.
@@ -88,6 +91,8 @@ impl Process {
         self.reaper.started(child.id());
         self.child = Some(child);
         self.started = Some(Instant::now());
+        self.wanted = true;
+        self.lives += 1;
         Ok(())
     }
 
@@ -95,6 +100,20 @@ impl Process {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.recipe.name
+    }
+
+    /// Starts it again if it has ended without being asked to, as a supervisor would.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn revive(&mut self) -> Result<(), HarnessError> {
+        if self.wanted { self.start() } else { Ok(()) }
+    }
+
+    /// How often it has been started.
+    #[must_use]
+    pub fn lives(&self) -> u64 {
+        self.lives
     }
 
     /// The process id while it runs.
@@ -119,6 +138,7 @@ impl Process {
     /// # Errors
     /// When it is not running.
     pub fn kill(&mut self) -> Result<(), HarnessError> {
+        self.wanted = false;
         self.signal(Signal::KILL)?;
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
@@ -132,6 +152,7 @@ impl Process {
     /// # Errors
     /// When it is not running, or has not ended within `limit`.
     pub async fn stop(&mut self, limit: Duration) -> Result<ExitStatus, HarnessError> {
+        self.wanted = false;
         self.signal(Signal::TERM)?;
         self.wait_exit(limit).await
     }

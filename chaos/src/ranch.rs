@@ -101,6 +101,21 @@ impl Ranch {
         self.router.start()
     }
 
+    /// Starts again every node that has ended by itself, as a supervisor would.
+    ///
+    /// # Errors
+    /// When one of them cannot be started.
+    pub fn revive(&mut self) -> Result<(), HarnessError> {
+        self.nodes.values_mut().try_for_each(Process::revive)
+    }
+
+    /// How often nodes have set their data aside and come back empty, by what their logs say.
+    #[must_use]
+    pub fn returned(&self) -> usize {
+        let logs = self.nodes.values().map(Process::log);
+        logs.map(|log| log.matches("this node comes back empty").count()).sum()
+    }
+
     /// Kills all nodes at one moment, leaving the router.
     ///
     /// # Errors

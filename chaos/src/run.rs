@@ -107,10 +107,10 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     let (ranch, running, strikes) = fury.end();
     let history = running.finish().await?;
     let after = Footprint::of(ranch.node_pids());
-    let snapshots = ranch.snapshots_sent();
+    let (snapshots, returned) = (ranch.snapshots_sent(), ranch.returned());
     let logs = ranch.logs();
     drop(ranch);
-    let mut outcome = judge(plan, history, strikes);
+    let mut outcome = judge(plan, history, strikes, returned);
     outcome.logs = logs;
     for (_, verdict) in outcome.verdicts.iter_mut().filter(|(one, _)| *one == Promise::R10) {
         *verdict = after.weigh(&before, verdict.clone());
@@ -141,7 +141,7 @@ fn layout(plan: &Plan) -> Layout {
     }
 }
 
-fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>) -> Outcome {
+fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>, returned: usize) -> Outcome {
     let mut violations = check(&history).err().unwrap_or_default();
     let sampling = Sampling { seed: plan.seed, ..Sampling::default() };
     let searched = search(&history, sampling);
@@ -152,6 +152,7 @@ fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>) -> Outcome 
         history: &history,
         violations: &violations,
         strikes: &strikes,
+        returned,
         slack: plan.slack,
     };
     let verdicts = evidence.verdicts();

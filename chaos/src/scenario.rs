@@ -13,7 +13,7 @@ use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 17] = [
+const CATALOG: [(&str, &str); 25] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -26,6 +26,14 @@ const CATALOG: [(&str, &str); 17] = [
     ("snapshot-storm", include_str!("../scenarios/snapshot-storm.toml")),
     ("transfer-storm", include_str!("../scenarios/transfer-storm.toml")),
     ("lost-disk", include_str!("../scenarios/lost-disk.toml")),
+    ("slow-disk", include_str!("../scenarios/slow-disk.toml")),
+    ("stalled-disk", include_str!("../scenarios/stalled-disk.toml")),
+    ("full-disk", include_str!("../scenarios/full-disk.toml")),
+    ("fsync-error", include_str!("../scenarios/fsync-error.toml")),
+    ("power-cut-one", include_str!("../scenarios/power-cut-one.toml")),
+    ("power-cut-all", include_str!("../scenarios/power-cut-all.toml")),
+    ("bit-rot-minority", include_str!("../scenarios/bit-rot-minority.toml")),
+    ("stale-backup", include_str!("../scenarios/stale-backup.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
     ("quota-edge", include_str!("../scenarios/quota-edge.toml")),
@@ -50,9 +58,9 @@ pub enum Promise {
     R6,
     /// A restart node by node costs no request.
     R7,
-    /// A full disk refuses writes, goes on with reads, and is over when there is room again.
+    /// Full disks refuse writes within 1 s, reads go on, service is back within 10 s of room.
     R8,
-    /// What rots on a minority is never served, and is mended from the others.
+    /// What rotted or was restored is detected or harmless, and never served.
     R9,
     /// After heal every shard serves within 5 s, and all replicas agree within 30 s.
     R10,

@@ -3,6 +3,8 @@
 //! A promise that could not be put to the test counts as not shown, and a run that shows less than
 //! its scenario names has failed.
 
+mod disks;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -81,6 +83,8 @@ pub struct Evidence<'a> {
     pub violations: &'a [Violation],
     /// The faults.
     pub strikes: &'a [Strike],
+    /// How often nodes set their data aside and came back empty.
+    pub returned: usize,
     /// Promised times are stretched by this, for builds and machines that are slow.
     pub slack: f64,
 }
@@ -102,9 +106,8 @@ impl Evidence<'_> {
             Promise::R5 => self.counts(),
             Promise::R6 => self.recovers(),
             Promise::R7 => self.rolls(),
-            Promise::R8 | Promise::R9 => {
-                Verdict::NotShown("no fault of a disk that it is about struck".to_owned())
-            }
+            Promise::R8 => self.refuses_when_full(),
+            Promise::R9 => self.finds_rot(),
             Promise::R10 => self.converges(),
             Promise::R11 => self.refuses(),
         }

@@ -41,6 +41,8 @@ pub(crate) struct Entrance<'a> {
     pub(crate) node: &'a NodeConfig,
     pub(crate) version: &'a str,
     pub(crate) links: &'a Arc<Links>,
+    /// What became of the data the node had before, as "its log was …".
+    pub(crate) lost: String,
 }
 
 /// What a node does once it has its incarnation.
@@ -109,7 +111,8 @@ impl Entrance<'_> {
     }
 
     fn record(&self, incarnation: u32, boot_nonce: Bytes) -> NodeRecord {
-        record_of(self.node, incarnation, boot_nonce, self.version)
+        let lost_how = self.lost.clone();
+        NodeRecord { lost_how, ..record_of(self.node, incarnation, boot_nonce, self.version) }
     }
 
     /// Asks the ranch to take this node in. `false` when it could not be asked yet.

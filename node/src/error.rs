@@ -33,14 +33,24 @@ pub enum NodeError {
     },
     /// The identity file is not one.
     #[error(
-        "{path} is damaged ({detail}); move the whole data directory away and start again: the \
-         node then comes back empty and is refilled by the others"
+        "{path} is damaged ({detail}); a node with others sets its data aside by itself and is \
+         refilled by them; a single one needs its backup"
     )]
     Identity {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         detail: String,
+    },
+    /// The identity file is of another version.
+    #[error("{path} has version {found}, this binary reads {known}: run the version that wrote it")]
+    IdentityVersion {
+        /// The file.
+        path: PathBuf,
+        /// As found.
+        found: u32,
+        /// The only one known here.
+        known: u32,
     },
     /// The data directory belongs to another node.
     #[error(
@@ -57,13 +67,53 @@ pub enum NodeError {
     },
     /// The Raft logs this node had are gone.
     #[error(
-        "{dir} had a place in a ranch, but its Raft logs are gone; move the whole directory away \
-         and start again: the node then comes back empty and is refilled by the others"
+        "{dir} had a place in a ranch, but its Raft logs are gone; a node with others is refilled \
+         by them; a single one needs its backup"
     )]
     LogLost {
         /// The data directory.
         dir: PathBuf,
     },
+    /// There are Raft logs, but nothing says whose.
+    #[error(
+        "{dir} has Raft logs but not the identity they belong to; a node with others sets them \
+         aside by itself and is refilled by them; a single one needs its backup"
+    )]
+    IdentityLost {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The state is older than what the log still has.
+    #[error(
+        "the state in {dir} lacks entries of group {group} that its log has no longer; a node \
+         with others is refilled by them; a single one needs its backup"
+    )]
+    StateLost {
+        /// The data directory.
+        dir: PathBuf,
+        /// The group.
+        group: GroupId,
+    },
+    /// An earlier run found damage.
+    #[error("the data in {dir} is not to be used: {what}")]
+    Damaged {
+        /// The data directory.
+        dir: PathBuf,
+        /// What was found, as "its log was …".
+        what: String,
+    },
+    /// The other nodes remember more than this one has.
+    #[error(
+        "this node has lost what it acknowledged, as by a backup that was restored: the others \
+         remember more of its log than it has. It stops, and comes back under a new incarnation"
+    )]
+    RolledBack,
+    /// A database does no more work after a failure.
+    #[error(
+        "a database stopped its work in the background after a failure of the disk; it is opened \
+         anew"
+    )]
+    Stuck,
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -117,4 +167,20 @@ pub enum NodeError {
         /// What it said.
         source: tonic::transport::Error,
     },
+}
+
+impl NodeError {
+    /// What the node has lost by this, as "its log was …"; `None` where nothing is lost.
+    pub(crate) fn loss(&self) -> Option<String> {
+        match self {
+            Self::Identity { .. } => Some("its identity file was damaged".to_owned()),
+            Self::IdentityLost { .. } => Some("its identity file was lost".to_owned()),
+            Self::LogLost { .. } => Some("its log was lost".to_owned()),
+            Self::StateLost { .. } => Some("its state was lost".to_owned()),
+            Self::Damaged { what, .. } => Some(what.clone()),
+            Self::Log(error) => error.loss().map(str::to_owned),
+            Self::State(error) => error.loss().map(str::to_owned),
+            _ => None,
+        }
+    }
 }

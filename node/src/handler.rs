@@ -19,6 +19,7 @@ use ranch_raft::types::{TypeConfig, Vote};
 
 use crate::accounts::CallLimits;
 use crate::replicas::{AppendRequest, Replicas};
+use crate::room::{makes_room, meta_makes_room};
 
 pub(crate) type Handled = Result<reply::Body, ShardError>;
 
@@ -57,6 +58,11 @@ impl Replicas {
         let charge = request.charge;
         match request.body.ok_or_else(|| invalid("an empty request"))? {
             request::Body::Ping(_) => Ok(reply::Body::Pong(true)),
+            request::Body::Tidings(heard) => Ok(reply::Body::Tidings(self.exchange(&heard))),
+            request::Body::Confirm(_) => {
+                let core = self.core(group).ok_or(ShardError::NoReplica)?;
+                core.read_barrier().await.map(|()| reply::Body::Pong(true))
+            }
             request::Body::Command(command) => self.command(group, command, charge).await,
             request::Body::Read(read) => self.read((group, request.life), read, charge).await,
             request::Body::Tally(tally) => self.tally(group, &tally, charge),
@@ -83,6 +89,7 @@ impl Replicas {
         if !command.calls.is_empty() {
             return Err(invalid("calls are noted by the leader of a shard and nobody else"));
         }
+        self.room.admit(group, || makes_room(&command))?;
         let life = command.life.get_or_insert_default();
         let asked = Asked { group, tenant: &command.tenant, life: life.number, purge: life.purge };
         let admission = self.admit_life(&asked)?;
@@ -171,6 +178,7 @@ impl Replicas {
         if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
             self.check_imposter(node)?;
         }
+        self.room.admit(GroupId::META, || meta_makes_room(command.what.as_ref()))?;
         meta.propose(command).await.map(reply::Body::Meta)
     }
 
@@ -217,6 +225,9 @@ impl Replicas {
         use openraft::raft::AppendEntriesResponse as Response;
 
         let core = self.target(group, target)?;
+        if !append.entries.is_empty() {
+            self.room.takes_entries(append.needed)?;
+        }
         let result = core.raft().append_entries(append_from_wire(append)?).await;
         let what = match result.map_err(stopped)? {
             Response::Success => append_reply::What::Success(true),

@@ -79,10 +79,8 @@ impl Identity {
         let parsed = toml::from_slice::<Stored>(&text);
         let stored = parsed.map_err(|error| damaged(error.message().to_owned()))?;
         if stored.version != VERSION {
-            return Err(damaged(format!(
-                "its version is {}, this binary reads {VERSION}",
-                stored.version
-            )));
+            let found = stored.version;
+            return Err(NodeError::IdentityVersion { path, found, known: VERSION });
         }
         let bytes = |text: &str| {
             hex::decode(text).map(Bytes::from).ok_or_else(|| damaged("bad hex digits".to_owned()))
@@ -164,7 +162,6 @@ mod tests {
             "",
             "\0\0\0",
             "node = 3",
-            "version = 2\nnode = 3\nincarnation = 1\nboot_nonce = \"00\"\ncluster_id = \"\"\n",
             "version = 1\nnode = 3\nincarnation = 1\nboot_nonce = \"0g\"\ncluster_id = \"\"\n",
         ] {
             fs::write(dir.join(FILE), damage).unwrap();

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ranch_proto::ShardError;
 use ranch_proto::process;
-use ranch_proto::schema::MetricFamily;
+use ranch_proto::schema::{DiskRoom, MetricFamily};
 use ranch_raft::log::{FSYNC_BUCKETS_US, LogStats};
 
 use crate::replicas::Replicas;
@@ -32,7 +32,7 @@ impl Refusals {
             ShardError::Overloaded { .. } => &self.overloaded,
             ShardError::Unknown { .. } => &self.unknown,
             ShardError::Invalid { .. } => &self.invalid,
-            ShardError::DiskFull => &self.disk_full,
+            ShardError::DiskFull { .. } => &self.disk_full,
             ShardError::RateLimited { .. } => &self.rate,
             ShardError::CallsExhausted { .. } => &self.day,
         };
@@ -70,10 +70,32 @@ impl Replicas {
         let mut all = vec![build.with(&version, 1.0), uptime.with(&[], uptime_s)];
         all.extend(process::metrics("ranch_process"));
         all.push(self.refusals.family());
+        all.extend(disk(&self.room.status()));
         all.extend(log(&self.shared.log.stats()));
         all.extend(self.shared.store.metrics());
         all
     }
+}
+
+fn disk(room: &DiskRoom) -> Vec<MetricFamily> {
+    let gauge = |name, help, value| MetricFamily::gauge(name, help).with(&[], value);
+    vec![
+        gauge(
+            "ranch_disk_free_bytes",
+            "Room on the disk of the data directory.",
+            room.free_bytes as f64,
+        ),
+        gauge(
+            "ranch_disk_reserve_bytes",
+            "Room below which the disk counts as full.",
+            room.reserve_bytes as f64,
+        ),
+        gauge(
+            "ranch_disk_full",
+            "1 while the node takes no writes for want of room.",
+            f64::from(u8::from(room.full)),
+        ),
+    ]
 }
 
 fn log(stats: &LogStats) -> Vec<MetricFamily> {

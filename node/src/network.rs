@@ -26,6 +26,7 @@ use ranch_raft::convert::{
 use ranch_raft::state::SnapshotHandle;
 use ranch_raft::types::{LogId, TypeConfig, Vote};
 
+use crate::room::Room;
 use crate::snapshot::SnapshotSender;
 
 type BoxFuture<'s, T> = Pin<Box<dyn Future<Output = T> + Send + 's>>;
@@ -42,6 +43,7 @@ const APPEND_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
     pub(crate) snapshots: Arc<SnapshotSender>,
+    pub(crate) room: Arc<Room>,
     pub(crate) group: GroupId,
     pub(crate) from: ReplicaId,
 }
@@ -75,6 +77,11 @@ impl Peer {
             body: Some(body),
             ..Request::default()
         }
+    }
+
+    fn append(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> request::Body {
+        let needed = !rpc.entries.is_empty() && self.network.room.needs_all(self.network.group);
+        request::Body::Append(wire::AppendRequest { needed, ..append_to_wire(rpc) })
     }
 
     fn link(&self, lane: Lane) -> Result<Arc<Link>, RPCError<TypeConfig>> {
@@ -122,7 +129,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let reply = self.call(request::Body::Append(append_to_wire(&rpc)), &option).await?;
+        let reply = self.call(self.append(&rpc), &option).await?;
         append_from_wire(&reply)
     }
 
@@ -219,7 +226,7 @@ impl Peer {
     ) -> impl Future<Output = Appended> + use<> {
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
-        let sent = link.send(self.request(request::Body::Append(append_to_wire(rpc))));
+        let sent = link.send(self.request(self.append(rpc)));
         async move {
             let sent = sent.map_err(|error| rpc_error(&error))?;
             let reply = tokio::time::timeout(APPEND_LIMIT, sent)
@@ -237,6 +244,7 @@ fn append_to_wire(rpc: &AppendEntriesRequest<TypeConfig>) -> wire::AppendRequest
         prev: rpc.prev_log_id.as_ref().map(log_id_to_wire),
         entries: rpc.entries.iter().map(entry_to_wire).collect(),
         commit: rpc.leader_commit.as_ref().map(log_id_to_wire),
+        needed: false,
     }
 }
 
@@ -269,11 +277,13 @@ fn stream_result(reply: &Reply, prev: Option<LogId>, last: Option<LogId>) -> App
     Ok(response.into_stream_result(prev, last))
 }
 
-/// What a transport failure or a refusal means to openraft: not connected is worth a back-off,
-/// anything else is tried again soon.
+/// What a transport failure or a refusal means to openraft: not connected, or without room, is
+/// worth a back-off, anything else is tried again soon.
 fn rpc_error(error: &ShardError) -> RPCError<TypeConfig> {
     match error {
-        ShardError::Unavailable { .. } | ShardError::NoReplica => unreachable(error),
+        ShardError::Unavailable { .. } | ShardError::NoReplica | ShardError::DiskFull { .. } => {
+            unreachable(error)
+        }
         error => network(&error.to_string()),
     }
 }

@@ -10,10 +10,10 @@ use ranch_proto::directory::SharedDirectory;
 use ranch_proto::link::{LinkOptions, Links, MESSAGE_MAX};
 use ranch_proto::schema::ranch_server::RanchServer;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
-use ranch_raft::GroupCore;
 use ranch_raft::group::{self, Timers};
-use ranch_raft::log::{LogOptions, LogStore};
-use ranch_raft::state::{MetaFeed, StateOptions, StateStore};
+use ranch_raft::log::LogStore;
+use ranch_raft::state::{MetaFeed, StateStore};
+use ranch_raft::{DamageNote, GroupCore};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -21,19 +21,25 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::accounts;
 use crate::bootstrap::{Entrance, Place};
+use crate::disk::Disk;
 use crate::error::NodeError;
 use crate::hand_over::Successors;
 use crate::identity::Identity;
+use crate::lives::Lives;
 use crate::local::LocalShards;
+use crate::open::{Opened, mib, open_data};
 use crate::outcast;
 use crate::placement::{MoveLimits, Placement};
 use crate::replicas::{Replicas, Shared};
+use crate::rescue;
+use crate::room::{self, Room};
 use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::service::Service;
 use crate::snapshot::SnapshotSender;
 use crate::suspicion;
 use crate::tickers::{self, FlushOptions};
+use crate::tidings;
 
 /// Longest wait for one step of an orderly stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -74,10 +80,16 @@ impl Node {
         let listening = TcpListener::bind(addr).await;
         let listener =
             listening.map_err(|source| NodeError::Listen { addr: addr.clone(), source })?;
-        let identity = Identity::open(&options.node.data_dir, options.node.id)?;
+        let reserve = mib(options.config.storage.disk_reserve_mb);
+        let disk = Disk::watch(&options.node.data_dir, reserve)?;
+        let links = links(&options);
         let (report, faults) = mpsc::channel(FAULTS);
-        let shared = open(&options, &identity, report.clone()).await?;
-        let replicas = Arc::new(Replicas::new(shared));
+        let Opened { identity, log, store, roster, damage } =
+            open_data(&options, &links, Arc::clone(&disk)).await?;
+        let lives = Lives::open(&options.node.data_dir, &identity.cluster_id);
+        let room = Arc::new(Room::new(NodeId(options.node.id), disk));
+        let shared = share(&options, links, (log, store, roster, damage), report.clone())?;
+        let replicas = Arc::new(Replicas::new(shared, room, lives));
         let identity = Arc::new(RwLock::new(identity));
         let (stop_server, stopping) = oneshot::channel::<()>();
         let service = RanchServer::new(Service {
@@ -166,38 +178,28 @@ async fn hand_over(replicas: &Replicas) {
     }
 }
 
-/// Opens the stores and makes what all replicas share.
-async fn open(
-    options: &NodeOptions,
-    identity: &Identity,
-    faults: mpsc::Sender<NodeError>,
-) -> Result<Shared, NodeError> {
-    let config = &options.config;
-    let dir = options.node.data_dir.clone();
-    let state_options = StateOptions {
-        block_cache_bytes: mib(config.storage.block_cache_mb) as usize,
-        write_buffer_bytes: mib(config.storage.write_buffer_mb) as usize / 2,
-        ..StateOptions::default()
-    };
-    let opening = tokio::task::spawn_blocking(move || {
-        let log = LogStore::open(&dir.join("log"), LogOptions::default())?;
-        let store = StateStore::open(dir.join("state"), state_options)?;
-        Ok::<_, NodeError>((log, store))
-    });
-    let roster = Roster::open(&options.node.data_dir)?;
-    let (log, store) = opening.await.map_err(|error| NodeError::ReplicaStopped {
-        group: GroupId::META,
-        detail: error.to_string(),
-    })??;
-    let links = Arc::new(Links::new(LinkOptions {
+/// The ways to the other nodes of `ranch.toml`.
+fn links(options: &NodeOptions) -> Arc<Links> {
+    let links = Links::new(LinkOptions {
         node: options.node.id,
         version: options.version.clone(),
         boot: fastrand::u64(1..),
-        cluster_id: Arc::new(RwLock::new(identity.cluster_id.clone())),
-    }));
-    for other in config.nodes.iter().filter(|other| other.id != options.node.id) {
+        cluster_id: Arc::default(),
+    });
+    for other in options.config.nodes.iter().filter(|other| other.id != options.node.id) {
         links.set_peer(NodeId(other.id), &other.addr);
     }
+    Arc::new(links)
+}
+
+/// Makes what all replicas share.
+fn share(
+    options: &NodeOptions,
+    links: Arc<Links>,
+    (log, store, roster, damage): (LogStore, Arc<StateStore>, Roster, DamageNote),
+    faults: mpsc::Sender<NodeError>,
+) -> Result<Shared, NodeError> {
+    let config = &options.config;
     let timers = Timers {
         heartbeat_ms: config.cluster.heartbeat_ms,
         election_min_ms: config.cluster.election_min_ms,
@@ -220,12 +222,17 @@ async fn open(
         config: raft,
         queue: config.limits.max_queue as usize,
         scroll_max_bytes: config.limits.scroll_max_bytes,
+        damage,
         faults,
     })
 }
 
-fn mib(count: u64) -> u64 {
-    count << 20
+/// Goes on telling the others, until the node must stop for what they answer.
+async fn tidings_or_fault(replicas: Arc<Replicas>) {
+    let fault = tidings::follow(Arc::clone(&replicas)).await;
+    // A full queue has faults enough.
+    let _ = replicas.shared.faults.send(fault).await;
+    std::future::pending::<()>().await;
 }
 
 /// What a node does in the background from its start on.
@@ -243,11 +250,9 @@ impl Life {
             node: &self.options.node,
             version: &self.options.version,
             links: &self.replicas.shared.links,
+            lost: rescue::reason(&self.options.node.data_dir),
         };
         let mut identity = self.identity.read().clone();
-        if identity.settled && self.replicas.shared.log.groups_with_data().is_empty() {
-            return Err(NodeError::LogLost { dir: self.options.node.data_dir.clone() });
-        }
         let place = entrance.find_place(&mut identity).await?;
         self.adopt(&identity)?;
         let me = ReplicaId::new(NodeId(identity.node), identity.incarnation);
@@ -264,6 +269,9 @@ impl Life {
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
         tasks.spawn(accounts::flushes(Arc::clone(replicas)));
+        tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));
+        tasks.spawn(room::follow(Arc::clone(replicas)));
+        tasks.spawn(tidings_or_fault(Arc::clone(replicas)));
         if place == Place::Founder {
             let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
             entrance.found(replicas, &identity, key).await?;
@@ -314,6 +322,7 @@ impl Life {
 
     /// Opens the replicas this node has data of and lets them run, so that they count towards
     /// majorities at once. Those with a past vote only when an election's time has passed.
+    /// Before, the other nodes are asked whether it is what it was.
     async fn open_replicas(&self, me: ReplicaId) -> Result<(), NodeError> {
         for group in self.replicas.shared.roster.doomed() {
             // Whatever was cut short is done before anyone can ask for the group.
@@ -330,6 +339,9 @@ impl Life {
             let replica = resident.map_or(me, |resident| resident.replica);
             // Directories from before there was a roster are listed now.
             cores.extend(self.replicas.open_new_shard(*group, replica, 0).await?);
+        }
+        if !groups.is_empty() {
+            tidings::before_taking_part(&self.replicas).await?;
         }
         cores.iter().for_each(GroupCore::run);
         Ok(())

@@ -11,13 +11,15 @@ use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
 use ranch_raft::state::{MetaFeed, StateMachine, StateStore};
-use ranch_raft::{GroupCore, TypeConfig};
+use ranch_raft::{DamageNote, GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
 use crate::error::NodeError;
+use crate::lives::Lives;
 use crate::metrics::Refusals;
 use crate::network::Network;
+use crate::room::Room;
 use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::snapshot::SnapshotSender;
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) queue: usize,
     /// Largest scroll an op may leave behind.
     pub(crate) scroll_max_bytes: u64,
+    /// Where damage is noted for the next start.
+    pub(crate) damage: DamageNote,
     /// Where a replica that stopped by itself is reported; the node then ends.
     pub(crate) faults: mpsc::Sender<NodeError>,
 }
@@ -49,6 +53,10 @@ pub(crate) struct Replicas {
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
+    /// Who has room for writes.
+    pub(crate) room: Arc<Room>,
+    /// What the other nodes have said of their logs.
+    pub(crate) lives: Lives,
     started_ms: u64,
     /// Before this the replicas give nobody their votes.
     votes_from: OnceLock<Instant>,
@@ -59,13 +67,24 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: Shared, room: Arc<Room>, lives: Lives) -> Self {
         let started_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
-        Self { shared, accounts, refusals, started_ms, votes_from, meta, retired, shards }
+        Self {
+            shared,
+            accounts,
+            refusals,
+            room,
+            lives,
+            started_ms,
+            votes_from,
+            meta,
+            retired,
+            shards,
+        }
     }
 
     /// The replica of the meta group, once there is one.
@@ -118,7 +137,8 @@ impl Replicas {
     fn network(&self, group: GroupId, from: ReplicaId) -> Network {
         let links = Arc::clone(&self.shared.links);
         let snapshots = Arc::clone(&self.shared.snapshots);
-        Network { links, snapshots, group, from }
+        let room = Arc::clone(&self.room);
+        Network { links, snapshots, room, group, from }
     }
 
     /// Builds the replica of the meta group. It does not run yet.
@@ -192,6 +212,7 @@ impl Replicas {
             started_ms: self.started_ms,
             groups,
             metrics: self.metrics(),
+            disk: Some(self.room.status()),
         }
     }
 

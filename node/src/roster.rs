@@ -131,7 +131,8 @@ fn read(path: &Path) -> Result<BTreeMap<GroupId, Entry>, NodeError> {
     let stored = parsed.map_err(|error| damaged(error.message().to_owned()))?;
     if stored.version != VERSION {
         let found = stored.version;
-        return Err(damaged(format!("its version is {found}, this binary reads {VERSION}")));
+        let path = path.to_owned();
+        return Err(NodeError::IdentityVersion { path, found, known: VERSION });
     }
     let entries = stored.shards.into_iter().map(|entry| {
         let replica = |id: u64| (id != 0).then_some(ReplicaId(id));
@@ -194,10 +195,13 @@ mod tests {
         roster.admit(GROUP, Resident { replica: ReplicaId(9), epoch: 4 }).unwrap();
         let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert_eq!(text, "version = 1\n\n[[shard]]\nid = 3\nreplica = 9\nepoch = 4\ngone = 7\n");
-        for damage in ["", "version = 2\n", "version = 1\nshard = 3\n"] {
+        for damage in ["", "version = 1\nshard = 3\n"] {
             fs::write(dir.path().join(FILE), damage).unwrap();
             let error = Roster::open(dir.path()).unwrap_err();
             assert!(matches!(error, NodeError::Identity { .. }), "{damage}");
         }
+        fs::write(dir.path().join(FILE), "version = 2\n").unwrap();
+        let error = Roster::open(dir.path()).unwrap_err();
+        assert!(matches!(error, NodeError::IdentityVersion { found: 2, .. }), "{error}");
     }
 }

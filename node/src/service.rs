@@ -121,6 +121,9 @@ impl Ranch for Service {
         let core = self.replicas.core(GroupId(incoming.head.group));
         let core = core.filter(|core| core.replica() == ReplicaId(incoming.head.target));
         let core = core.ok_or_else(|| Status::not_found("this node has no such replica"))?;
+        if self.replicas.room.disk().is_full() {
+            return Err(Status::resource_exhausted("the disk here is full"));
+        }
         let store = &self.replicas.shared.store;
         incoming.install(parts, store, &core).await.map(Response::new)
     }

@@ -2,12 +2,14 @@
 //! that makes applied state durable and lets the log be purged.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ranch_proto::GroupId;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::error::NodeError;
 use crate::replicas::Replicas;
 
 /// Sends the heartbeats of every group this node leads, all at one moment, so that they share
@@ -22,6 +24,23 @@ pub(crate) async fn heartbeats(replicas: Arc<Replicas>, every: Duration) {
                 // A replica that has stopped is reported by its own watcher.
                 let _ = core.raft().trigger().heartbeat().await;
             }
+        }
+    }
+}
+
+/// Ends the node once damage is noted: nothing of it may be served.
+pub(crate) async fn damage(replicas: Arc<Replicas>, dir: PathBuf) {
+    /// How soon it is noticed.
+    const LOOK: Duration = Duration::from_millis(100);
+
+    let mut tick = interval(LOOK);
+    loop {
+        tick.tick().await;
+        if let Some(what) = replicas.shared.damage.noted() {
+            let fault = NodeError::Damaged { dir, what: what.to_owned() };
+            // A full queue has faults enough.
+            let _ = replicas.shared.faults.try_send(fault);
+            return std::future::pending().await;
         }
     }
 }
@@ -48,6 +67,7 @@ pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
     let mut log_bytes = replicas.shared.log.stats().batch_bytes_sum;
     loop {
         tick.tick().await;
+        look_after_databases(&replicas).await;
         let written = replicas.shared.log.stats().batch_bytes_sum;
         let due = last.elapsed() >= options.every;
         if written == log_bytes || !(due || written - log_bytes >= options.log_bytes) {
@@ -61,6 +81,25 @@ pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
             Ok(Err(error)) => tracing::warn!("cannot flush the state: {error}"),
             Err(error) => tracing::warn!("the flush did not end: {error}"),
         }
+    }
+}
+
+/// After a flush or merge that failed, a database may do neither until it is opened anew. With room
+/// on the disk again the node ends for that; if files are damaged, with a note of it.
+async fn look_after_databases(replicas: &Replicas) {
+    let shared = &replicas.shared;
+    let state_failed = shared.store.background_errors() > 0;
+    if !state_failed && shared.log.background_errors() == 0 {
+        return;
+    }
+    if state_failed && shared.damage.noted().is_none() {
+        let store = Arc::clone(&shared.store);
+        // What it finds, it notes.
+        let _ = tokio::task::spawn_blocking(move || store.verify()).await;
+    }
+    if !replicas.room.disk().is_full() {
+        // A full queue has faults enough.
+        let _ = shared.faults.try_send(NodeError::Stuck);
     }
 }
 

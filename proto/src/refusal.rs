@@ -44,9 +44,12 @@ pub enum ShardError {
         /// What is wrong with it.
         detail: String,
     },
-    /// The disks of a majority are full.
-    #[error("the disk is full")]
-    DiskFull,
+    /// The disk of a node without which the shard cannot write is full.
+    #[error("the disk of node {node} is full")]
+    DiskFull {
+        /// Whose disk.
+        node: NodeId,
+    },
     /// The tenant calls faster than it may.
     #[error("the tenant calls faster than it may; try again in {retry_after_ms} ms")]
     RateLimited {
@@ -73,7 +76,7 @@ impl From<Refusal> for ShardError {
             Ok(Reason::Unavailable) => Self::Unavailable { detail },
             Ok(Reason::Overloaded) => Self::Overloaded { detail },
             Ok(Reason::Invalid) => Self::Invalid { detail },
-            Ok(Reason::DiskFull) => Self::DiskFull,
+            Ok(Reason::DiskFull) => Self::DiskFull { node: NodeId(refusal.node) },
             Ok(Reason::RateLimited) => Self::RateLimited { retry_after_ms: refusal.retry_after_ms },
             Ok(Reason::CallsExhausted) => {
                 Self::CallsExhausted { retry_after_ms: refusal.retry_after_ms }
@@ -100,7 +103,10 @@ impl From<ShardError> for Refusal {
             ShardError::Unknown { detail } => (Reason::Unknown, detail),
             ShardError::Overloaded { detail } => (Reason::Overloaded, detail),
             ShardError::Invalid { detail } => (Reason::Invalid, detail),
-            ShardError::DiskFull => (Reason::DiskFull, String::new()),
+            ShardError::DiskFull { node } => {
+                let reason = Reason::DiskFull.into();
+                return Self { reason, node: node.0, ..Self::default() };
+            }
             ShardError::RateLimited { retry_after_ms } => {
                 let reason = Reason::RateLimited.into();
                 return Self { reason, retry_after_ms, ..Self::default() };
@@ -129,7 +135,7 @@ mod tests {
             ShardError::Unknown { detail: detail() },
             ShardError::Overloaded { detail: detail() },
             ShardError::Invalid { detail: detail() },
-            ShardError::DiskFull,
+            ShardError::DiskFull { node: NodeId(3) },
             ShardError::RateLimited { retry_after_ms: 250 },
             ShardError::CallsExhausted { retry_after_ms: 86_400_000 },
         ] {

@@ -4,11 +4,13 @@
 //! Only this crate opens `RocksDB`. It knows nothing of sockets, HTTP or placement.
 
 pub mod convert;
+mod damage;
 pub mod group;
 pub mod log;
 mod rocks_metrics;
 pub mod state;
 pub mod types;
 
+pub use damage::DamageNote;
 pub use group::{GroupCore, MetaGroup, ShardGroup};
 pub use types::TypeConfig;

@@ -3,6 +3,9 @@
 use ranch_proto::schema::MetricFamily;
 use rocksdb::DB;
 
+/// Counts flushes and merges that failed; after one, some databases do neither until reopened.
+pub(crate) const BACKGROUND_ERRORS: &str = "rocksdb.background-errors";
+
 /// A property, the metric it becomes and what that means.
 const PROPERTIES: [(&str, &str, &str); 12] = [
     (
@@ -45,7 +48,7 @@ const PROPERTIES: [(&str, &str, &str); 12] = [
         "Rate writes are slowed down to; 0 when they are not.",
     ),
     (
-        "rocksdb.background-errors",
+        BACKGROUND_ERRORS,
         "ranch_rocksdb_background_errors",
         "Failures of flushes and merges so far.",
     ),

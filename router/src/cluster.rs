@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::schema::{DiskRoom, GroupStatus, NodeRecord, NodeStatusReply};
 use ranch_proto::{Directory, GroupId, NodeId, ReplicaId, Shards};
 use serde::Serialize;
+
+use crate::http::date;
 
 /// A node that does not answer in this time counts as down.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -28,6 +30,8 @@ pub struct Cluster {
     pub moves: Option<Moves>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
+    /// What has happened and is no problem any more, in words.
+    pub notes: Vec<String>,
     /// Scrolls in all shards, as their leaders count them.
     #[serde(skip)]
     pub scrolls: u64,
@@ -127,6 +131,10 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
         if answer.is_none() {
             cluster.problems.push(format!("node {id} ({}) does not answer", record.name));
         }
+        cluster.notes.extend(returned(record));
+        if let Some(disk) = answer.and_then(|answer| answer.disk).filter(|disk| disk.full) {
+            cluster.problems.push(disk_full(*id, &record.name, &disk));
+        }
     }
     let meta = shard(directory, answers, GroupId::META, &mut cluster);
     cluster.meta = directory.cluster.is_some().then_some(meta);
@@ -136,6 +144,30 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
     }
     cluster.moves = moves::account(directory, answers);
     cluster
+}
+
+/// That a node has lost what it had, and came back.
+fn returned(node: &NodeRecord) -> Option<String> {
+    if node.returned_ms == 0 {
+        return None;
+    }
+    let how = node.lost_how.trim_end();
+    let how = if how.is_empty() { "it had lost its data" } else { how };
+    Some(format!(
+        "node {} ({}) came back as incarnation {} at {}, because {how}",
+        node.id,
+        node.name,
+        node.incarnation,
+        date::rfc3339(node.returned_ms),
+    ))
+}
+
+fn disk_full(node: NodeId, name: &str, disk: &DiskRoom) -> String {
+    let (free, reserve) = (disk.free_bytes >> 20, disk.reserve_bytes >> 20);
+    format!(
+        "the disk of node {node} ({name}) is full: {free} MiB are free and {reserve} MiB are kept \
+         back; it takes no writes until there is more room"
+    )
 }
 
 /// One group as its nodes describe it; also adds up what its leader counts.

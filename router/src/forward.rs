@@ -36,6 +36,9 @@ const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
 /// Longest a call waits to be counted where nothing else is asked of its shard.
 const CHARGE_MAX: Duration = Duration::from_secs(1);
 
+/// When to come back to a full disk, in seconds: it is looked at many times in between.
+const DISK_FULL_S: u32 = 5;
+
 /// Why a request came back without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
@@ -54,9 +57,15 @@ pub enum ForwardError {
     /// The shard found the request itself wrong; nothing was done.
     #[error("the shard refused this request as invalid; nothing was done")]
     Invalid,
-    /// The disks of the ranch are full; nothing was done.
-    #[error("the disks of this ranch are full; nothing was stored")]
-    DiskFull,
+    /// The disk of a node that is needed is full; nothing was done.
+    #[error(
+        "the disk of {} is full; nothing was stored, try again when there is room",
+        machine(*node)
+    )]
+    DiskFull {
+        /// The node; 0 for this router's own machine.
+        node: u32,
+    },
     /// The reply is of another kind than the request.
     #[error("a shard's answer made no sense; this has been logged")]
     Garbled,
@@ -81,6 +90,10 @@ fn seconds(ms: u32) -> u32 {
     ms.div_ceil(1_000).max(1)
 }
 
+fn machine(node: u32) -> String {
+    if node == 0 { "this router".to_owned() } else { format!("node {node}") }
+}
+
 impl ForwardError {
     /// Whether the tenant is over its rate or its calls per day.
     #[must_use]
@@ -95,6 +108,7 @@ impl ForwardError {
             Self::RateLimited { retry_after_ms } | Self::CallsExhausted { retry_after_ms } => {
                 Some(seconds(*retry_after_ms))
             }
+            Self::DiskFull { .. } => Some(DISK_FULL_S),
             _ => None,
         }
     }
@@ -359,7 +373,7 @@ impl<S: Shards> Forward<S> {
             | ShardError::Unavailable { .. }
             | ShardError::Unknown { .. } => routes.doubt(group, node),
             ShardError::Overloaded { .. }
-            | ShardError::DiskFull
+            | ShardError::DiskFull { .. }
             | ShardError::Invalid { .. }
             | ShardError::RateLimited { .. }
             | ShardError::CallsExhausted { .. } => {}

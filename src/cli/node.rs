@@ -63,11 +63,16 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let options =
         NodeOptions { config: Arc::clone(&config), node: node.clone(), admin_key, version };
-    let mut running = Node::start(options).await.map_err(MachineError::from)?;
+    let mut stopping = std::pin::pin!(stop.or_parent_gone(args.follow_parent));
+    let mut running = tokio::select! {
+        started = Node::start(options) => started.map_err(MachineError::from)?,
+        // It may be waiting for room on its disk.
+        () = &mut stopping => return Ok(()),
+    };
     tracing::info!(node = node.id, name = %node.name, addr = %node.addr, "the node has started");
     let mut front = Front::start(&running, &node, &config).await?;
     let end = tokio::select! {
-        () = stop.or_parent_gone(args.follow_parent) => Ok(()),
+        () = stopping => Ok(()),
         fault = running.fault() => Err(MachineError::from(fault)),
         ended = front.ended() => ended,
     };

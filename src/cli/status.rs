@@ -33,6 +33,8 @@ struct Cluster {
     moves: Option<Moves>,
     #[serde(default)]
     problems: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
@@ -99,11 +101,11 @@ impl Cluster {
         let problems = if self.problems.is_empty() {
             "no problems\n".to_owned()
         } else {
-            let lines = self.problems.iter().map(|problem| format!("PROBLEM: {problem}"));
-            lines.collect::<Vec<_>>().join("\n")
+            prefixed("PROBLEM", &self.problems)
         };
         let moves = self.moves.as_ref().map(Moves::text).unwrap_or_default();
-        [nodes, shards, moves + &tenants, problems].join("\n")
+        let said = [prefixed("NOTE", &self.notes), problems].concat();
+        [nodes, shards, moves + &tenants, said].join("\n")
     }
 
     fn node_rows(&self) -> Vec<Vec<String>> {
@@ -167,6 +169,11 @@ impl Moves {
     }
 }
 
+fn prefixed(word: &str, sentences: &[String]) -> String {
+    let lines = sentences.iter().map(|sentence| format!("{word}: {sentence}\n"));
+    lines.collect::<Vec<_>>().concat()
+}
+
 fn with_heading(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<String>> {
     let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
     std::iter::once(heading).chain(rows).collect()
@@ -196,6 +203,7 @@ mod tests {
             "tenants": [{"id": "will", "shard": 1}],
             "moves": {"running": 2, "waiting": 3, "bytes_left": 2048, "eta_s": 7},
             "problems": ["shard 2 has no leader"],
+            "notes": ["node 2 (b) came back as incarnation 2"],
         }))
         .unwrap()
     }
@@ -212,6 +220,7 @@ mod tests {
             "2      none    b         4     -    0",
             "1 tenant",
             "PROBLEM: shard 2 has no leader",
+            "NOTE: node 2 (b) came back as incarnation 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{text}\nlacks {line:?}");
         }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use ranch_chaos::Cluster;
 use ranch_chaos::layout::{Layout, free_ports};
 use ranch_chaos::wait::until;
+use ranch_chaos::{Cluster, Ranch};
 
 use crate::support::{BINARY, ranch_with, refusal};
 
@@ -105,8 +105,11 @@ async fn a_data_directory_of_somebody_else() {
     assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.1").await.unwrap().text(), "kept");
 }
 
-/// R9: damage is refused with a sentence that names the remedy, the remedy works, and the ranch
-/// serves all the while.
+/// What is done to a data directory.
+type Damage = fn(&Path);
+
+/// R9: damaged data is never used. The node sets it aside, comes back under a new incarnation and
+/// is refilled, without an operator, and the ranch serves all the while and says what happened.
 #[tokio::test]
 async fn a_damaged_data_directory() {
     let (mut ranch, key) = ranch_with("will").await;
@@ -116,25 +119,63 @@ async fn a_damaged_data_directory() {
         assert_eq!(client.write("p", &at, format!("text {n}")).await.unwrap().status, 200);
     }
     let place = ranch.node_place(3).unwrap().clone();
-    for damage in [damage_identity, lose_watermark, lose_log, cut_log, cut_state] {
+    let damages: [(Damage, &str); 5] = [
+        (damage_identity, "its identity file was damaged"),
+        (lose_watermark, "the watermark of its log was lost"),
+        (lose_log, "its log was lost"),
+        (cut_log, "its log "),
+        (cut_state, "its state was damaged"),
+    ];
+    for (life, (damage, said)) in (2..).zip(damages) {
         // Until then there would be no state on disk to damage.
         let flushed = async || is_flushed(&place.data_dir).then_some(());
         until("node 3 to flush its state", LIMIT, flushed).await.unwrap();
         ranch.node(3).unwrap().kill().unwrap();
         damage(&place.data_dir);
-        let error = node("node3", ranch.config()).await;
-        assert!(error.contains("away") && error.contains("refilled"), "no remedy in: {error}");
-        assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.7").await.unwrap().text(), "text 7");
-        fs::remove_dir_all(&place.data_dir).unwrap();
-        // From now on the replica that was lost is behind, until another one has taken its place.
+        // From now on the replica that is lost is behind, until another one has taken its place.
         assert_eq!(client.write("p", "2.1.1/1.1.1/1.1.1", "new").await.unwrap().status, 200);
         ranch.node(3).unwrap().start().unwrap();
-        let whole = ranch.wait_cluster("node 3 to be refilled", LIMIT, Cluster::is_whole);
-        whole.await.unwrap();
+        let note = format!("came back as incarnation {life} at");
+        let refilled = |cluster: &Cluster| {
+            cluster.is_whole() && cluster.notes.iter().any(|found| found.contains(&note))
+        };
+        let refilled = ranch.wait_cluster("node 3 to be refilled", LIMIT, refilled).await.unwrap();
+        assert!(refilled.notes[0].contains(said), "{:?}", refilled.notes);
+        assert!(place.data_dir.join("damaged/reason.txt").exists(), "it is kept aside");
+        assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.7").await.unwrap().text(), "text 7");
     }
     ranch.node(1).unwrap().kill().unwrap();
     let read = client.read("p", "1.1.1/1.1.1/1.1.200").await.unwrap();
     assert_eq!(read.text(), "text 200", "node 3 makes a majority");
+}
+
+/// R9: with a majority damaged nothing is thrown away, since it may be the last good copy.
+#[tokio::test]
+async fn a_damaged_majority_is_kept_as_it_is() {
+    let (mut ranch, key) = ranch_with("will").await;
+    let mut client = ranch.client(Some(&key)).with_limit(LIMIT);
+    assert_eq!(client.write("p", "1.1.1/1.1.1/1.1.1", "kept").await.unwrap().status, 200);
+    let watermark =
+        |ranch: &Ranch, id| ranch.node_place(id).unwrap().data_dir.join("log/watermark");
+    for id in [2, 3] {
+        ranch.node(id).unwrap().kill().unwrap();
+        let path = watermark(&ranch, id);
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        ranch.node(id).unwrap().start().unwrap();
+    }
+    for id in [2, 3] {
+        let waits = async || {
+            let said = ranch.node(id).unwrap().log();
+            said.contains("may be the last good copy").then_some(())
+        };
+        until("the node to say that it waits", LIMIT, waits).await.unwrap();
+        ranch.node(id).unwrap().kill().unwrap();
+        let path = watermark(&ranch, id);
+        fs::rename(path.with_extension("away"), &path).unwrap();
+        ranch.node(id).unwrap().start().unwrap();
+    }
+    ranch.wait_ready().await.unwrap();
+    assert_eq!(client.read("p", "1.1.1/1.1.1/1.1.1").await.unwrap().text(), "kept");
 }
 
 fn is_flushed(dir: &Path) -> bool {

@@ -66,3 +66,37 @@ async fn a_node_that_was_away_for_long_catches_up() {
     whole(&ranch).await;
     judge(&ranch, running).await;
 }
+
+/// R1, R9: a backup restored over a node's directory is consistent in itself, but has forgotten
+/// what the node acknowledged since. The others remember, and the node comes back as another one.
+#[tokio::test]
+async fn a_restored_backup_is_found_out() {
+    let (mut ranch, key) = ranch_with(TENANT).await;
+    let running = load(&ranch, &key, 23).await;
+    let (_, follower) = leader_and_follower(&ranch).await;
+    let dir = ranch.node_place(follower).unwrap().data_dir.clone();
+    let backup = dir.with_extension("backup");
+    ranch.node(follower).unwrap().kill().unwrap();
+    let paths = [dir.to_str().unwrap(), backup.to_str().unwrap()];
+    let copied = std::process::Command::new("cp").arg("-a").args(paths).status().unwrap();
+    assert!(copied.success());
+    ranch.node(follower).unwrap().start().unwrap();
+    whole(&ranch).await;
+    running.progress(200, LIMIT).await.expect("service goes on");
+    whole(&ranch).await;
+    ranch.node(follower).unwrap().kill().unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    fs::rename(&backup, &dir).unwrap();
+    ranch.node(follower).unwrap().start().unwrap();
+    let note = "because its data was an older copy of what it had acknowledged";
+    let noted = ranch_chaos::wait::until("the backup to be found out", LIMIT, async || {
+        // It ends when it finds out, and a supervisor starts it again.
+        ranch.start_all().unwrap();
+        let cluster = ranch.cluster().await.ok()?;
+        let found = cluster.notes.iter().any(|found| found.contains(note));
+        (found && cluster.is_whole()).then_some(())
+    });
+    noted.await.unwrap();
+    running.progress(100, LIMIT).await.expect("service goes on");
+    judge(&ranch, running).await;
+}

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod disks;
+mod full;
 mod kills;
 
 #[path = "../support/mod.rs"]

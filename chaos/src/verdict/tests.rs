@@ -39,7 +39,14 @@ fn strike(kind: FaultKind) -> Strike {
 
 fn judged(promise: Promise, history: &[Operation], strikes: &[Strike]) -> Verdict {
     let scenario = Scenario::find("kill-leader").unwrap();
-    let evidence = Evidence { scenario: &scenario, history, violations: &[], strikes, slack: 1.0 };
+    let evidence = Evidence {
+        scenario: &scenario,
+        history,
+        violations: &[],
+        strikes,
+        returned: 0,
+        slack: 1.0,
+    };
     evidence.verdict(promise)
 }
 
@@ -94,6 +101,7 @@ fn a_violation_breaks_the_promise_it_is_about() {
         history: &history,
         violations: &[lost],
         strikes: &strikes,
+        returned: 0,
         slack: 1.0,
     };
     assert!(matches!(evidence.verdict(Promise::R1), Verdict::Broken(_)));
@@ -115,7 +123,8 @@ fn a_fault_that_did_nothing_is_named() {
         let strikes = [Strike { bites, ..strike(FaultKind::Partition) }];
         let (history, violations) = (&[][..], &[][..]);
         let scenario = &scenario;
-        Evidence { scenario, history, violations, strikes: &strikes, slack: 1.0 }.toothless()
+        Evidence { scenario, history, violations, strikes: &strikes, returned: 0, slack: 1.0 }
+            .toothless()
     };
     assert_eq!(of(Some(0)), ["Partition of [1] did nothing"]);
     assert!(of(Some(1)).is_empty() && of(None).is_empty());
@@ -132,8 +141,14 @@ fn what_overlapped_is_told_apart_and_has_until_all_is_calm() {
     let history = [writes(0.0..2.0), writes(7.5..9.0)].concat();
     let scenario = Scenario::find("kill-leader").unwrap();
     let strikes = &overlapping;
-    let evidence =
-        Evidence { scenario: &scenario, history: &history, violations: &[], strikes, slack: 1.0 };
+    let evidence = Evidence {
+        scenario: &scenario,
+        history: &history,
+        violations: &[],
+        strikes,
+        returned: 0,
+        slack: 1.0,
+    };
     assert_eq!(evidence.recovery_times().keys().collect::<Vec<_>>(), [&None]);
     assert!(matches!(evidence.verdict(Promise::R10), Verdict::Kept(_)));
     assert!(matches!(evidence.verdict(Promise::R6), Verdict::NotShown(_)));
@@ -166,4 +181,51 @@ fn bad_input_is_judged_where_there_was_some_and_a_hang_is_seen() {
     history.extend(writes(30.0..31.0));
     history[99].returned_us = None;
     assert!(matches!(judged(Promise::R11, &history, &strikes), Verdict::Broken(_)));
+}
+
+#[test]
+fn full_disks_are_to_be_said_soon_and_forgotten_soon() {
+    let full = Strike { target: Target::All, ..strike(FaultKind::DiskFull) };
+    let refused = |at: f64| Operation {
+        outcome: Outcome::Refused { status: 507 },
+        ..writes(at..at + 0.01).remove(0)
+    };
+    let read = |at: f64| Operation {
+        action: Action::Read,
+        outcome: Outcome::Seen { revision: None, tokens: Vec::new(), applied: None },
+        ..writes(at..at + 0.01).remove(0)
+    };
+    let with = |more: &[Operation], back: f64| {
+        let history = [&writes(0.0..2.0)[..], more, &writes(back..back + 1.0)].concat();
+        judged(Promise::R8, &history, std::slice::from_ref(&full))
+    };
+    let good = with(&[refused(2.5), read(2.7)], 4.0);
+    assert!(matches!(&good, Verdict::Kept(figure) if figure.contains("1 times")), "{good}");
+    for (more, back) in
+        [(&[read(2.7)][..], 4.0), (&[refused(2.5)], 4.0), (&[refused(2.5), read(2.7)], 14.0)]
+    {
+        assert!(matches!(with(more, back), Verdict::Broken(_)), "{more:?} {back}");
+    }
+    let one = judged(Promise::R8, &writes(0.0..5.0), &[strike(FaultKind::DiskFull)]);
+    assert!(matches!(one, Verdict::NotShown(_)), "one full disk is no such test: {one}");
+}
+
+#[test]
+fn every_old_backup_must_be_found_out() {
+    let scenario = Scenario::find("stale-backup").unwrap();
+    let (history, strikes) = (writes(0.0..8.0), [strike(FaultKind::StaleBackup)]);
+    let verdict = |returned| {
+        let violations = &[];
+        let evidence = Evidence {
+            scenario: &scenario,
+            history: &history,
+            violations,
+            strikes: &strikes,
+            returned,
+            slack: 1.0,
+        };
+        evidence.verdict(Promise::R9)
+    };
+    assert!(matches!(verdict(0), Verdict::Broken(_)));
+    assert!(matches!(verdict(1), Verdict::Kept(_)));
 }

@@ -46,6 +46,10 @@ pub(crate) fn now_ms() -> u64 {
 
 /// Notes what was called on one shard.
 async fn note(replicas: &Replicas, group: GroupId, books: &Books) {
+    if replicas.room.admit(group, || false).is_err() {
+        // They are noted when there is room.
+        return;
+    }
     let gate = books.gate.lock().await;
     let calls = books.take(now_ms());
     if calls.is_empty() {

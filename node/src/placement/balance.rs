@@ -54,7 +54,7 @@ fn preferred(replicas: &Replicas, group: GroupId, me: ReplicaId) -> Option<Repli
     let better = order.into_iter().map(ReplicaId).take_while(|replica| *replica != me);
     let may_lead = |replica: &ReplicaId| {
         let directory = replicas.shared.feed.directory().read();
-        !directory.is_draining(replica.node())
+        !directory.is_draining(replica.node()) && !replicas.room.is_full(replica.node())
     };
     better.into_iter().find(|to| may_lead(to) && replicas.is_reached(to.node()))
 }

@@ -75,6 +75,9 @@ section! {
         write_buffer_mb: u64 = 32,
         /// Most a node sends or receives of snapshots, in MiB a second.
         snapshot_rate_mb_s: u64 = 100,
+        /// Room on the disk below which a node takes no more writes, in MiB; never more than a
+        /// tenth of the disk.
+        disk_reserve_mb: u64 = 512,
     }
 }
 

@@ -99,6 +99,7 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
         ("block_cache_mb", s.block_cache_mb, 1 << 20),
         ("write_buffer_mb", s.write_buffer_mb, 1 << 16),
         ("snapshot_rate_mb_s", s.snapshot_rate_mb_s, 1 << 20),
+        ("disk_reserve_mb", s.disk_reserve_mb, 1 << 30),
     ] {
         within(&format!("[storage] {name}"), value, most)?;
     }

@@ -110,6 +110,7 @@ impl ShardGroup {
             reading.map_err(|error| ShardError::Unavailable { detail: error.to_string() })?
         };
         read.map_err(|error| {
+            self.reader.note_damage(&error);
             let detail = error.to_string();
             if error.is_invalid_request() {
                 ShardError::Invalid { detail }

@@ -58,6 +58,9 @@ pub trait LogEngine: Send + Sync + 'static {
 
     /// The number of the newest change.
     fn sequence(&self) -> u64;
+
+    /// Failures of flushes and merges since the database was opened.
+    fn background_errors(&self) -> u64;
 }
 
 /// The writing side: collects a batch, then commits it whole.

@@ -10,9 +10,10 @@ use super::record::RecordError;
 use super::watermark::WatermarkFault;
 use crate::types::LogId;
 
-/// The remedy for a log that has lost what it had acknowledged, or can no longer be read.
-const REFILL: &str = "stop this node, move its data directory away and start it again: it then \
-                      comes back under a new incarnation and is refilled from its peers";
+/// The remedy for a log that has lost what it had acknowledged, or can no longer be read. The node
+/// does this by itself while a majority does without it.
+const REFILL: &str = "a node with others sets it aside by itself and is refilled by them; a single \
+                      one needs its backup";
 
 /// A failure of the log store.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +174,29 @@ impl std::fmt::Display for DamagedRow {
             Self::Committed(group) => write!(f, "the commit mark of group {group}"),
             Self::Entry(group, index) => write!(f, "entry {index} of group {group}"),
             Self::Key => f.write_str("a key"),
+        }
+    }
+}
+
+impl LogError {
+    /// What the replica has lost by this, as "its log was …"; `None` where nothing is lost and
+    /// something else is to be done.
+    #[must_use]
+    pub fn loss(&self) -> Option<&'static str> {
+        match self {
+            Self::Watermark { fault: WatermarkFault::UnknownVersion { .. }, .. }
+            | Self::Damaged { fault: RecordError::UnknownVersion { .. }, .. }
+            | Self::InUse { .. }
+            | Self::UnknownFormat { .. }
+            | Self::OutOfOrder { .. }
+            | Self::Closed { .. }
+            | Self::Engine { .. }
+            | Self::Io { .. } => None,
+            Self::RolledBack { .. } => Some("its log had been rolled back"),
+            Self::Watermark { .. } => Some("the watermark of its log was lost"),
+            Self::Damaged { .. } | Self::Corrupt { .. } => Some("its log was damaged"),
+            Self::Hole { .. } => Some("entries of its log were missing"),
+            Self::CommittedMissing { .. } => Some("committed entries of its log were missing"),
         }
     }
 }

@@ -13,6 +13,7 @@ use ranch_proto::keys;
 use super::error::{DamagedRow, LogError};
 use super::group_state::GroupState;
 use super::record;
+use super::recovery::engine_failed;
 use super::store::Shared;
 use crate::types::{Entry, TypeConfig, Vote};
 
@@ -55,8 +56,21 @@ impl GroupLogReader {
         bytes_max: Option<usize>,
     ) -> io::Result<Vec<Entry>> {
         let reader = self.clone();
-        let read = tokio::task::spawn_blocking(move || reader.scan(indexes, bytes_max));
+        let read = tokio::task::spawn_blocking(move || {
+            let scanned = reader.scan(indexes.clone(), bytes_max);
+            // What a purge or truncation took away meanwhile is not missing.
+            if let Err(error) = &scanned
+                && reader.holds(&indexes)
+            {
+                reader.shared.note_damage(error);
+            }
+            scanned
+        });
         Ok(read.await.map_err(io::Error::other)??)
+    }
+
+    fn holds(&self, indexes: &Range<u64>) -> bool {
+        self.state.tail.lock().plan(indexes.clone(), None).disk == *indexes
     }
 
     fn scan(&self, indexes: Range<u64>, bytes_max: Option<usize>) -> Result<Vec<Entry>, LogError> {
@@ -84,7 +98,7 @@ impl GroupLogReader {
             expected += 1;
             fault.is_none()
         });
-        scanned.map_err(|source| LogError::Engine { path: path(), action: "reading", source })?;
+        scanned.map_err(|source| engine_failed(&self.shared.path, "reading", source))?;
         if let Some(fault) = fault {
             let row = DamagedRow::Entry(group, expected - 1);
             return Err(LogError::Damaged { path: path(), row, fault });

@@ -14,6 +14,7 @@ use rocksdb::{
 
 use super::engine::{EngineError, EngineWriter, LogEngine, Row, Visit};
 use super::options::LogOptions;
+use crate::rocks_metrics::BACKGROUND_ERRORS;
 
 /// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
 const BLOCK_CACHE_BYTES: usize = 8 << 20;
@@ -131,6 +132,10 @@ impl LogEngine for RocksEngine {
 
     fn sequence(&self) -> u64 {
         self.db.latest_sequence_number()
+    }
+
+    fn background_errors(&self) -> u64 {
+        self.db.property_int_value(BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::stats::{Counters, LogStats};
 use super::tail::Recovered;
 use super::watermark::Watermark;
 use super::writer::Writer;
+use crate::damage::DamageNote;
 
 /// The database, inside the log directory.
 const DATABASE: &str = "db";
@@ -53,6 +54,9 @@ pub(super) struct Shared {
     pub(super) groups: Mutex<HashMap<GroupId, Arc<GroupState>>>,
     pub(super) cache: CacheSize,
     pub(super) counters: Counters,
+    /// Sequence number up to which the log is on disk.
+    pub(super) durable: AtomicU64,
+    pub(super) damage: OnceLock<DamageNote>,
 }
 
 /// Bytes of all groups' tail caches.
@@ -74,6 +78,14 @@ impl CacheSize {
 }
 
 impl Shared {
+    /// Notes for the next start what cannot be read here, if it is lost.
+    pub(super) fn note_damage(&self, error: &LogError) {
+        if let (Some(loss), Some(note)) = (error.loss(), self.damage.get()) {
+            tracing::error!(%error, "the log is damaged");
+            note.note(loss);
+        }
+    }
+
     /// Brings the tail caches back below their limit, the fullest group first, with some slack so
     /// that this is not done for every batch.
     pub(super) fn evict(&self) {
@@ -132,7 +144,7 @@ impl LogStore {
             Watermark::create(&watermark_path)?
         };
         let groups = recovery.groups()?;
-        let watermark = settle(path, writer.as_mut(), watermark)?;
+        let (watermark, sequence) = settle(path, writer.as_mut(), watermark)?;
         let state = |(id, found): (GroupId, Recovered)| (id, Arc::new(GroupState::new(id, &found)));
         let shared = Arc::new(Shared {
             path: path.to_owned(),
@@ -142,6 +154,8 @@ impl LogStore {
             groups: Mutex::new(groups.into_iter().map(state).collect()),
             cache: CacheSize::default(),
             counters: Counters::default(),
+            durable: AtomicU64::new(sequence),
+            damage: OnceLock::new(),
         });
         let writer = spawn(Writer::new(Arc::clone(&shared), writer, watermark), path)?;
         Ok(Self { inner: Arc::new(Inner { shared, writer: Mutex::new(Some(writer)) }) })
@@ -196,6 +210,33 @@ impl LogStore {
         shared.counters.snapshot(shared.queue.bytes(), shared.cache.get())
     }
 
+    /// How far the log is on disk, as a number that grows with every write and never goes back in
+    /// the life of a log.
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.shared().durable.load(Relaxed)
+    }
+
+    /// Up to which index each group has been purged, of those that have been.
+    #[must_use]
+    pub fn purged(&self) -> Vec<(GroupId, u64)> {
+        let groups = self.shared().groups.lock();
+        let purged = groups.values().map(|group| (group.id, group.tail.lock().purged()));
+        purged.filter_map(|(group, purged)| Some((group, purged?.index))).collect()
+    }
+
+    /// From now on, notes damage there.
+    pub fn note_damage_in(&self, note: DamageNote) {
+        // Called once, by the node's start.
+        let _ = self.shared().damage.set(note);
+    }
+
+    /// Failures of the database's flushes and merges since it was opened.
+    #[must_use]
+    pub fn background_errors(&self) -> u64 {
+        self.shared().engine.background_errors()
+    }
+
     /// Writes what is queued and the newest commit marks, then stops the log writer. Writes that
     /// come later are refused. The directory is free once all handles are gone.
     pub async fn close(&self) {
@@ -228,7 +269,7 @@ fn settle(
     path: &Path,
     writer: &mut dyn EngineWriter,
     mut watermark: Watermark,
-) -> Result<Watermark, LogError> {
+) -> Result<(Watermark, u64), LogError> {
     writer.put(FORMAT_KEY, &FORMAT.to_be_bytes());
     let sequence = writer.commit().map_err(|source| engine_failed(path, "writing", source))?;
     let published = watermark.publish(sequence).and_then(|()| watermark.sync());
@@ -237,7 +278,7 @@ fn settle(
         action: "writing",
         source,
     })?;
-    Ok(watermark)
+    Ok((watermark, sequence))
 }
 
 /// Makes the log directory's own name durable; what lies in it is synced as it is made.

@@ -176,6 +176,7 @@ impl Writer {
         if let Err(error) = self.watermark.publish(sequence) {
             die("writing", self.watermark.path(), &error);
         }
+        self.shared.durable.store(sequence, Relaxed);
         crash_point("log_after_watermark");
         self.shared.counters.batch(took, self.completions.len() as u64, bytes as u64);
         for completion in self.completions.drain(..) {

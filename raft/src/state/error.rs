@@ -24,8 +24,8 @@ pub enum StateError {
     },
     /// Files are missing or damaged.
     #[error(
-        "the state in {path} is damaged ({detail}): move this node's data_dir away and start \
-         the node again; it comes back empty and is refilled by the others"
+        "the state in {path} is damaged ({detail}); a node with others sets it aside by itself \
+         and is refilled by them; a single one needs its backup"
     )]
     Corrupt {
         /// Where.
@@ -138,6 +138,16 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// What the replica has lost by this, as "its state was …"; `None` where nothing is lost.
+    #[must_use]
+    pub fn loss(&self) -> Option<&'static str> {
+        match self {
+            Self::Corrupt { .. } => Some("its state was damaged"),
+            Self::Engine { source, .. } if is_damage(source) => Some("its state was damaged"),
+            _ => None,
+        }
+    }
+
     /// Builds the error of a failed database call.
     pub(crate) fn engine(action: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
         move |source| Self::Engine { action, source }
@@ -151,6 +161,13 @@ impl StateError {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Whether files are not as they were written, or not there.
+fn is_damage(error: &rocksdb::Error) -> bool {
+    let says = |text: &str| error.as_ref().contains(text);
+    let reading = says("for random read") || says("sequentially reading");
+    error.kind() == rocksdb::ErrorKind::Corruption || (reading && says("No such file"))
 }
 
 impl From<StateError> for io::Error {

@@ -171,6 +171,15 @@ impl StateMachine {
         }
     }
 
+    /// Does something with the store; damage it meets is noted.
+    fn noting<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let done = work(self);
+        done.inspect_err(|error| self.store.note_damage(error))
+    }
+
     fn commit(&mut self, batch: ApplyBatch) -> Result<(), StateError> {
         if batch.is_large() { unhurried(|| self.write(batch)) } else { self.write(batch) }
     }
@@ -239,7 +248,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut next = entries.next().await;
         while let Some(item) = next {
             let (entry, responder) = item?;
-            let answer = self.stage(entry, &mut batch)?;
+            let answer = self.noting(|machine| machine.stage(entry, &mut batch))?;
             if let Some(responder) = responder {
                 answers.push((responder, answer));
             }
@@ -247,7 +256,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             next = if full { None } else { entries.next().now_or_never().flatten() };
             let goes_on = matches!(&next, Some(Ok((entry, _))) if !begins_batch(entry));
             if !goes_on {
-                self.commit(std::mem::take(&mut batch))?;
+                let whole = std::mem::take(&mut batch);
+                self.noting(|machine| machine.commit(whole))?;
                 answers.drain(..).for_each(|(responder, answer)| responder.send(answer));
             }
             if next.is_none() {

@@ -73,6 +73,13 @@ pub struct ShardReader {
 }
 
 impl ShardReader {
+    /// Notes for the node's next start that rows cannot be read, if that is what failed.
+    pub(crate) fn note_damage(&self, error: &ReadError) {
+        if let ReadError::State(error) = error {
+            self.store.note_damage(error);
+        }
+    }
+
     pub(crate) fn new(
         store: Arc<StateStore>,
         progress: Arc<Progress>,

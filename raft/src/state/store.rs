@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use ranch_proto::ids::GroupId;
@@ -17,7 +17,9 @@ use rocksdb::{
     DB, DBPinnableSlice, ErrorKind, FlushOptions, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use crate::rocks_metrics;
+use crate::damage::DamageNote;
+use crate::rocks_metrics::{self, BACKGROUND_ERRORS};
+use crate::state::batch::decode_applied;
 use crate::state::error::StateError;
 use crate::state::options::StateOptions;
 use crate::state::progress::Progress;
@@ -39,6 +41,7 @@ pub struct StateStore {
     plain: ReadOptions,
     machines: Mutex<HashMap<GroupId, Weak<Progress>>>,
     turns: Arc<Turns>,
+    damage: OnceLock<DamageNote>,
 }
 
 impl std::fmt::Debug for StateStore {
@@ -71,6 +74,7 @@ impl StateStore {
             plain: ReadOptions::default(),
             machines: Mutex::default(),
             turns: Arc::default(),
+            damage: OnceLock::new(),
         }))
     }
 
@@ -82,7 +86,8 @@ impl StateStore {
         crash_point("state-before-flush");
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        self.db.flush_opt(&options).map_err(StateError::engine("flush"))?;
+        let flushed = self.db.flush_opt(&options).map_err(StateError::engine("flush"));
+        flushed.inspect_err(|error| self.note_damage(error))?;
         crash_point("state-after-flush");
         Ok(())
     }
@@ -135,6 +140,45 @@ impl StateStore {
         ];
         let read = |name: &&str| self.db.property_int_value(*name).ok().flatten();
         properties.iter().filter_map(read).sum()
+    }
+
+    /// From now on, notes damage there.
+    pub fn note_damage_in(&self, note: DamageNote) {
+        // Called once, by the node's start.
+        let _ = self.damage.set(note);
+    }
+
+    /// Notes for the next start what cannot be read here, if it is lost.
+    pub(crate) fn note_damage(&self, error: &StateError) {
+        if let (Some(loss), Some(note)) = (error.loss(), self.damage.get()) {
+            tracing::error!(%error, "the state is damaged");
+            note.note(loss);
+        }
+    }
+
+    /// Index of the last entry whose effects on `group` are stored.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn applied_index(&self, group: GroupId) -> Result<u64, StateError> {
+        let Some(row) = self.get(&keys::applied(group))? else { return Ok(0) };
+        Ok(decode_applied(&row)?.last_log_id.map_or(0, |id| id.index))
+    }
+
+    /// Failures of flushes and merges since the database was opened.
+    pub fn background_errors(&self) -> u64 {
+        self.db.property_int_value(BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
+    }
+
+    /// Reads everything there is, and notes what cannot be read. Blocks on the disk for long.
+    ///
+    /// # Errors
+    /// As the first row that cannot be read.
+    pub fn verify(&self) -> Result<(), StateError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let read = walk(self.db.raw_iterator_opt(options), |_, _| Ok(true));
+        read.inspect_err(|error| self.note_damage(error))
     }
 
     /// What the database says of itself.
@@ -207,8 +251,19 @@ fn check_version(root: &Path, database: &Path) -> Result<(), StateError> {
     match fs::read_to_string(&file) {
         Ok(text) if text.trim_end() == format!("{VERSION_LABEL}{VERSION}") => Ok(()),
         Ok(text) => {
-            let found = text.trim_end().trim_start_matches(VERSION_LABEL).to_owned();
-            Err(StateError::UnknownVersion { path: root.to_owned(), found, known: VERSION })
+            let path = root.to_owned();
+            let found = text.trim_end().strip_prefix(VERSION_LABEL);
+            let found = found.filter(|found| found.parse::<u32>().is_ok());
+            Err(match found.map(str::to_owned) {
+                Some(found) => StateError::UnknownVersion { path, found, known: VERSION },
+                None => {
+                    StateError::Corrupt { path, detail: format!("its {VERSION_FILE} file is none") }
+                }
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            let detail = format!("its {VERSION_FILE} file is no text");
+            Err(StateError::Corrupt { path: root.to_owned(), detail })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if database.exists() {

@@ -36,7 +36,7 @@ impl ApiError {
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::Forward(error) if error.is_over_limit() => {
+            Self::Forward(error) if error.retry_after_s().is_some() => {
                 let seconds = error.retry_after_s().unwrap_or(1);
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }

@@ -96,7 +96,7 @@ fn forward_row(error: ForwardError) -> Row {
         ForwardError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", None),
         ForwardError::OutcomeUnknown => (S::SERVICE_UNAVAILABLE, "outcome-unknown", None),
         ForwardError::Invalid => (S::BAD_REQUEST, "invalid", None),
-        ForwardError::DiskFull => (S::INSUFFICIENT_STORAGE, "disk-full", None),
+        ForwardError::DiskFull { .. } => (S::INSUFFICIENT_STORAGE, "disk-full", None),
         ForwardError::Garbled => (S::INTERNAL_SERVER_ERROR, "garbled", None),
         ForwardError::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", None),
         ForwardError::CallsExhausted { .. } => (S::TOO_MANY_REQUESTS, "calls-exhausted", None),

@@ -79,7 +79,7 @@ impl Chase {
                 self.fail(node)
             }
             ShardError::Overloaded { .. } => self.stop(ForwardError::Overloaded),
-            ShardError::DiskFull => self.stop(ForwardError::DiskFull),
+            ShardError::DiskFull { node } => self.stop(ForwardError::DiskFull { node: node.0 }),
             ShardError::Invalid { .. } => self.stop(ForwardError::Invalid),
             ShardError::RateLimited { retry_after_ms } => {
                 self.stop(ForwardError::RateLimited { retry_after_ms: *retry_after_ms })
@@ -192,7 +192,8 @@ mod tests {
         let mut chase = Chase::new(false);
         chase.after(A, &unknown());
         assert_eq!(chase.out_of_time(), ForwardError::Unavailable);
-        assert_eq!(chase.after(A, &ShardError::DiskFull), Next::Stop(ForwardError::DiskFull));
+        let full = ShardError::DiskFull { node: NodeId(2) };
+        assert_eq!(chase.after(A, &full), Next::Stop(ForwardError::DiskFull { node: 2 }));
     }
 
     #[test]

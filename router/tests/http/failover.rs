@@ -133,7 +133,11 @@ async fn what_was_certainly_not_done_says_so() {
             503,
             "too many requests are waiting; nothing was done, try again in a moment",
         ),
-        (&[Fault::DiskFull], 507, "the disks of this ranch are full; nothing was stored"),
+        (
+            &[Fault::DiskFull],
+            507,
+            "the disk of node 2 is full; nothing was stored, try again when there is room",
+        ),
         (&[Fault::NotLeader(None); 1_000], 503, unavailable),
         (&[Fault::Unavailable; 1_000], 503, unavailable),
     ] {
@@ -141,7 +145,7 @@ async fn what_was_certainly_not_done_says_so() {
         let reply = client.post("/api/v2/insert", "x").await;
         router.shards.script.lock().clear();
         reply.is(status, text);
-        assert_eq!(reply.header("retry-after"), if status == 503 { "1" } else { "" });
+        assert_eq!(reply.header("retry-after"), if status == 503 { "1" } else { "5" });
     }
     assert_eq!(router.shards.state.lock().applied, 0);
     // A read that got no answer left nothing in doubt.

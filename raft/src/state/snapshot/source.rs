@@ -104,6 +104,9 @@ fn start(store: &Arc<StateStore>, group: GroupId) -> Result<(Opening, Pieces), S
             return;
         }
         let end = read(&snapshot, group, &out);
+        if let Err(error) = &end {
+            store.note_damage(error);
+        }
         // Whoever sees the end may close the store.
         drop(snapshot);
         drop(store);

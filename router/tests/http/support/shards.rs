@@ -254,7 +254,7 @@ impl Shards for MemoryShards {
                 return Err(ShardError::Unknown { detail: detail() });
             }
             Some(Fault::Overloaded) => return Err(ShardError::Overloaded { detail: detail() }),
-            Some(Fault::DiskFull) => return Err(ShardError::DiskFull),
+            Some(Fault::DiskFull) => return Err(ShardError::DiskFull { node: NodeId(2) }),
             Some(Fault::Hang) => {
                 tokio::time::sleep_until(deadline.into()).await;
                 return Err(ShardError::Unknown { detail: detail() });

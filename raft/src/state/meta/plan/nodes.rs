@@ -148,10 +148,13 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
         leaving: known.leaving,
         lost: known.lost,
         numbers: known.numbers,
-        ..asked
+        lost_how: known.lost_how.clone(),
+        returned_ms: known.returned_ms,
+        ..asked.clone()
     };
     if !same {
         check_absent(known, &node)?;
+        (node.lost_how, node.returned_ms) = (asked.lost_how, stamp_ms);
         node.incarnation = moves::next_number(&mut node);
         // Without moves the incarnation alone says it.
         if known.numbers == 0 {

@@ -104,7 +104,7 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
     done.map_err(|error| {
         tracing::error!(%error, "no room for a temporary file; see TMPDIR");
-        ForwardError::DiskFull
+        ForwardError::DiskFull { node: 0 }
     })
 }
 
