@@ -188,12 +188,12 @@ fn full_disks_are_to_be_said_soon_and_forgotten_soon() {
     let full = Strike { target: Target::All, ..strike(FaultKind::DiskFull) };
     let refused = |at: f64| Operation {
         outcome: Outcome::Refused { status: 507 },
-        ..writes(at..at + 0.01).remove(0)
+        ..writes(at..at + 0.02).remove(0)
     };
     let read = |at: f64| Operation {
         action: Action::Read,
         outcome: Outcome::Seen { revision: None, tokens: Vec::new(), applied: None },
-        ..writes(at..at + 0.01).remove(0)
+        ..writes(at..at + 0.02).remove(0)
     };
     let with = |more: &[Operation], back: f64| {
         let history = [&writes(0.0..2.0)[..], more, &writes(back..back + 1.0)].concat();
