@@ -4,7 +4,7 @@
 //! and all of them while it knows of no leader.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ranch_proto::NodeId;
 use ranch_proto::schema::{ProbeReply, ProbeRequest};
@@ -14,6 +14,11 @@ use crate::replicas::Replicas;
 
 /// Between questions.
 const LOOK: Duration = Duration::from_secs(2);
+/// Longest a node that has left goes on to destroy what replicas it still has. Whatever is left
+/// then is of no use to anybody, and goes with its data directory.
+const CLEARING_MAX: Duration = Duration::from_secs(10);
+/// Between looks at what is left.
+const CLEARING_LOOK: Duration = Duration::from_millis(100);
 /// A node that does not answer a probe so soon is not there.
 const PROBE_LIMIT: Duration = Duration::from_millis(700);
 
@@ -37,8 +42,20 @@ pub(crate) async fn watch(replicas: Arc<Replicas>) -> NodeError {
         let replies: Vec<_> = futures_util::future::join_all(asked).await;
         let replies: Vec<_> = replies.into_iter().flatten().collect();
         if let Some(verdict) = judge(&replicas, &replies, is_led) {
+            if matches!(verdict, NodeError::Gone { .. }) {
+                clear(&replicas).await;
+            }
             return verdict;
         }
+    }
+}
+
+/// Waits for the placement loop to destroy the replicas this node still has.
+async fn clear(replicas: &Replicas) {
+    let give_up = Instant::now() + CLEARING_MAX;
+    let has_some = || !replicas.shards().is_empty() || !replicas.shared.roster.doomed().is_empty();
+    while has_some() && Instant::now() < give_up {
+        tokio::time::sleep(CLEARING_LOOK).await;
     }
 }
 
