@@ -16,7 +16,7 @@ use crate::replicas::Replicas;
 const LOOK: Duration = Duration::from_secs(2);
 /// Longest a node that has left goes on to destroy what replicas it still has. Whatever is left
 /// then is of no use to anybody, and goes with its data directory.
-const CLEARING_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CLEARING_MAX: Duration = Duration::from_secs(10);
 /// Between looks at what is left.
 const CLEARING_LOOK: Duration = Duration::from_millis(100);
 /// A node that does not answer a probe so soon is not there.
@@ -53,8 +53,7 @@ pub(crate) async fn watch(replicas: Arc<Replicas>) -> NodeError {
 /// Waits for the placement loop to destroy the replicas this node still has.
 async fn clear(replicas: &Replicas) {
     let give_up = Instant::now() + CLEARING_MAX;
-    let has_some = || !replicas.shards().is_empty() || !replicas.shared.roster.doomed().is_empty();
-    while has_some() && Instant::now() < give_up {
+    while !replicas.is_cleared() && Instant::now() < give_up {
         tokio::time::sleep(CLEARING_LOOK).await;
     }
 }

@@ -13,7 +13,7 @@ mod strays;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ranch_proto::api_key::Secret;
@@ -27,6 +27,7 @@ use self::balance::Balance;
 use self::moves::{Absences, Seen};
 use crate::error::NodeError;
 use crate::hand_over::Successors;
+use crate::outcast::CLEARING_MAX;
 use crate::replicas::Replicas;
 
 /// Longest time between two turns; changes of the directory bring one on at once.
@@ -42,6 +43,8 @@ pub(crate) struct Placement {
     balance: Balance,
     absences: Absences,
     limits: MoveLimits,
+    /// Since when this node knows that it was removed.
+    gone_since: Option<Instant>,
 }
 
 impl Placement {
@@ -52,7 +55,7 @@ impl Placement {
         limits: MoveLimits,
     ) -> Self {
         let (balance, absences) = (Balance::default(), Absences::default());
-        Self { replicas, me, admin_key, balance, absences, limits }
+        Self { replicas, me, admin_key, balance, absences, limits, gone_since: None }
     }
 
     /// Runs until it is dropped.
@@ -66,13 +69,9 @@ impl Placement {
     }
 
     async fn turn(&mut self) {
-        if self.directory(|directory| directory.gone.contains_key(&self.me.node())) {
-            let id = self.me.node();
-            // A full queue has faults enough.
-            let _ = self.replicas.shared.faults.try_send(NodeError::Gone { id });
-        }
         self.follow_addresses();
         strays::destroy_all(&self.replicas).await;
+        self.leave_when_gone();
         self.open_assigned().await;
         self.initialize_mine().await;
         self.shape_led().await;
@@ -83,6 +82,19 @@ impl Placement {
             self.replicas.hand_over_all(Successors::Staying).await;
         } else {
             self.balance.turn(&self.replicas).await;
+        }
+    }
+
+    /// Ends a node that has been removed, when it has cleared up.
+    fn leave_when_gone(&mut self) {
+        let id = self.me.node();
+        if !self.directory(|directory| directory.gone.contains_key(&id)) {
+            return;
+        }
+        let since = *self.gone_since.get_or_insert_with(Instant::now);
+        if self.replicas.is_cleared() || since.elapsed() >= CLEARING_MAX {
+            // A full queue has faults enough.
+            let _ = self.replicas.shared.faults.try_send(NodeError::Gone { id });
         }
     }
 

@@ -102,6 +102,11 @@ impl Replicas {
         self.shards.read().values().cloned().collect()
     }
 
+    /// Whether this node has no replica of a shard, nor rows of one.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.shards.read().is_empty() && self.shared.roster.doomed().is_empty()
+    }
+
     /// What a replica of any group has in common with the others.
     pub(crate) fn core(&self, group: GroupId) -> Option<GroupCore> {
         if group == GroupId::META {
