@@ -14,6 +14,7 @@ pub mod ids;
 pub mod keys;
 pub mod link;
 pub mod metrics;
+mod patch;
 pub mod pattern;
 pub mod phext;
 pub mod placement;

@@ -15,9 +15,9 @@ mod support;
 
 use std::time::Duration;
 
-use ranch_chaos::history::{self, Operation};
 use ranch_chaos::workload::Running;
-use ranch_chaos::{Cluster, Ranch, Workload, check};
+use ranch_chaos::{Cluster, Ranch};
+use support::judge;
 
 /// How long service may be away, or a node may take to catch up: many times what is promised,
 /// since these tests run unoptimised on whatever machine there is. A hang is what they find here;
@@ -29,26 +29,7 @@ const TENANT: &str = "will";
 
 /// Puts load on a ranch and waits until it flows.
 async fn load(ranch: &Ranch, key: &str, seed: u64) -> Running {
-    let workload = Workload { seed, ..Workload::new(ranch.addr(), TENANT, key) };
-    let running = workload.start();
-    running.progress(50, LIMIT).await.expect("writes before any fault");
-    running
-}
-
-/// Ends the load and has what was answered judged. The history is kept where the ranch is, so
-/// that `ranch-chaos check` can look again.
-async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
-    let history = running.finish().await.expect("every scroll can be read in the end");
-    let file = ranch.dir().join("history.jsonl");
-    history::save(&file, &history).expect("the history can be kept");
-    match check(&history) {
-        Ok(summary) => println!("{summary}; gap {:?}", history::longest_write_gap(&history)),
-        Err(violations) => {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
-            panic!("{} violations:\n{}", lines.len(), lines.join("\n"));
-        }
-    }
-    history
+    support::load(ranch, (TENANT, key), seed, LIMIT).await
 }
 
 /// The node that leads the tenant's shard, and one that does not.

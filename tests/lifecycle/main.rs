@@ -17,9 +17,9 @@ mod support;
 
 use std::time::Duration;
 
-use ranch_chaos::history::{self, Operation};
+use ranch_chaos::Ranch;
 use ranch_chaos::workload::Running;
-use ranch_chaos::{Ranch, Workload, check};
+use support::judge;
 
 /// How long anything may take: many times what it does take, since these tests run unoptimised on
 /// whatever machine there is. What does not end at all is what they find.
@@ -30,23 +30,5 @@ const TENANT: &str = "will";
 
 /// Puts load on a ranch and waits until it flows.
 async fn load(ranch: &Ranch, key: &str, seed: u64) -> Running {
-    let workload = Workload { seed, ..Workload::new(ranch.addr(), TENANT, key) };
-    let running = workload.start();
-    running.progress(50, LIMIT).await.expect("writes before anything is done");
-    running
-}
-
-/// Ends the load and has what was answered judged. The history is kept where the ranch is.
-async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
-    let history = running.finish().await.expect("every scroll can be read in the end");
-    let file = ranch.dir().join("history.jsonl");
-    history::save(&file, &history).expect("the history can be kept");
-    match check(&history) {
-        Ok(summary) => println!("{summary}; gap {:?}", history::longest_write_gap(&history)),
-        Err(violations) => {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
-            panic!("{} violations:\n{}", lines.len(), lines.join("\n"));
-        }
-    }
-    history
+    support::load(ranch, (TENANT, key), seed, LIMIT).await
 }

@@ -5,9 +5,12 @@
 
 use std::ffi::OsStr;
 use std::process::Output;
+use std::time::Duration;
 
+use ranch_chaos::history::{self, Operation};
 use ranch_chaos::ranch::ADMIN_KEY;
-use ranch_chaos::{Answer, Layout, Ranch};
+use ranch_chaos::workload::Running;
+use ranch_chaos::{Answer, Layout, Ranch, Workload, check};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_ranch");
@@ -22,6 +25,35 @@ pub async fn launch(layout: &Layout, tenant: &str) -> (Ranch, String) {
     let ranch = Ranch::launch(BINARY, layout).await.expect("a ranch starts");
     let key = ranch.add_tenant(tenant).await.expect("a tenant can be added");
     (ranch, key)
+}
+
+/// Puts load on a tenant of a ranch and waits until it flows, at most `limit`.
+pub async fn load(
+    ranch: &Ranch,
+    (tenant, key): (&str, &str),
+    seed: u64,
+    limit: Duration,
+) -> Running {
+    let workload = Workload { seed, ..Workload::new(ranch.addr(), tenant, key) };
+    let running = workload.start();
+    running.progress(50, limit).await.expect("writes before anything is done");
+    running
+}
+
+/// Ends the load and has what was answered judged. The history is kept where the ranch is, so
+/// that `ranch-chaos check` can look again.
+pub async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
+    let history = running.finish().await.expect("every scroll can be read in the end");
+    let file = ranch.dir().join("history.jsonl");
+    history::save(&file, &history).expect("the history can be kept");
+    match check(&history) {
+        Ok(summary) => println!("{summary}; gap {:?}", history::longest_write_gap(&history)),
+        Err(violations) => {
+            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            panic!("{} violations:\n{}", lines.len(), lines.join("\n"));
+        }
+    }
+    history
 }
 
 /// Runs the CLI against a ranch with a tenant's key, and waits for it.

@@ -4,7 +4,7 @@ use ranch_proto::api_key::KeyHash;
 use ranch_proto::schema::{
     ClusterRecord, KeyRecord, MetaCommand, MetaResult, MetaStatus, NodeRecord, PatchTenant,
     Profile, PutTenant, Record, RemoveKey, Role, ShardRecord, TenantRecord, meta_command,
-    patch_tenant::Field, record::What,
+    record::What,
 };
 use ranch_proto::{Directory, NodeId, ReplicaId};
 
@@ -133,19 +133,7 @@ fn add(directory: &Directory, put: PutTenant) -> Outcome {
 
 fn patched(directory: &Directory, patch: &PatchTenant) -> Outcome {
     let mut tenant = find(directory, &patch.id)?.clone();
-    let values = patch.values.clone().unwrap();
-    for field in patch.fields() {
-        match field {
-            Field::QuotaBytes => tenant.quota_bytes = values.quota_bytes,
-            Field::RatePerS => tenant.rate_per_s = values.rate_per_s,
-            Field::CallsPerDay => tenant.calls_per_day = values.calls_per_day,
-            Field::Profile => tenant.profile = values.profile,
-            Field::Enabled => tenant.enabled = values.enabled,
-            Field::AdminEmail => tenant.admin_email.clone_from(&values.admin_email),
-            Field::FromFile => tenant.from_file = values.from_file,
-            Field::Unspecified => panic!("a field without a name"),
-        }
-    }
+    assert!(patch.apply(&mut tenant), "a field without a name");
     Ok(vec![now(What::Tenant(tenant))])
 }
 

@@ -3,7 +3,6 @@
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::{GroupId, is_tenant_id};
 use ranch_proto::placement::ShardRing;
-use ranch_proto::schema::patch_tenant::Field;
 use ranch_proto::schema::{
     KeyRecord, PatchTenant, PutTenant, Record, TenantPurged, TenantRecord, record::What,
 };
@@ -57,21 +56,8 @@ pub(super) fn set(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Res
 pub(super) fn patch(directory: &Directory, patch: &PatchTenant) -> Result<Plan, Refused> {
     let mut tenant = find_usable(directory, &patch.id)?.clone();
     let before = tenant.clone();
-    let absent = TenantRecord::default();
-    let values = patch.values.as_ref().unwrap_or(&absent);
-    for &field in &patch.fields {
-        match Field::try_from(field).unwrap_or_default() {
-            Field::QuotaBytes => tenant.quota_bytes = values.quota_bytes,
-            Field::RatePerS => tenant.rate_per_s = values.rate_per_s,
-            Field::CallsPerDay => tenant.calls_per_day = values.calls_per_day,
-            Field::Profile => tenant.profile = values.profile,
-            Field::Enabled => tenant.enabled = values.enabled,
-            Field::AdminEmail => tenant.admin_email.clone_from(&values.admin_email),
-            Field::FromFile => tenant.from_file = values.from_file,
-            Field::Unspecified => {
-                return Err(Refused::invalid("a change of a field this version does not know"));
-            }
-        }
+    if !patch.apply(&mut tenant) {
+        return Err(Refused::invalid("a change of a field this version does not know"));
     }
     check_tenant(&tenant)?;
     if tenant == before {
