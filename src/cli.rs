@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod certs;
 mod download;
 mod error;
 mod export;
@@ -17,9 +18,11 @@ mod options;
 mod output;
 mod router;
 mod scroll;
+mod secure;
 mod shutdown;
 mod status;
 mod tenant;
+mod trust;
 mod up;
 
 use std::process::ExitCode;
@@ -62,6 +65,9 @@ enum Command {
     Router(router::RouterArgs),
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
+    /// Certificates of the ranch's machines: make, renew, show.
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -128,6 +134,7 @@ impl Command {
             Self::Node(args) => node::run(args).await,
             Self::Router(args) => router::run(args).await,
             Self::Status(args) => status::run(args).await,
+            Self::Certs(command) => certs::run(&command),
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,

@@ -5,6 +5,7 @@
 //! and heal in the file of its family. A fault that may turn out to have done nothing counts
 //! what it did, since a run whose faults did not bite proves nothing.
 
+pub mod certs;
 pub mod clock;
 pub mod disk;
 pub mod link;
@@ -112,6 +113,8 @@ pub enum FaultKind {
     ClockDrift,
     /// Leaderships of all shards are handed on without a pause.
     TransferStorm,
+    /// All certificates and keys are made anew, again and again.
+    CertRotation,
     /// Its disk is full.
     DiskFull,
     /// Its disk writes nothing, and who tries waits.
@@ -162,7 +165,8 @@ impl FaultKind {
     #[must_use]
     pub fn need(self) -> Option<Need> {
         match self {
-            Self::Kill | Self::Pause | Self::Restart | Self::LostDisk | Self::TransferStorm => None,
+            Self::Kill | Self::Pause | Self::Restart | Self::LostDisk => None,
+            Self::TransferStorm | Self::CertRotation => None,
             Self::DiskFull | Self::DiskStall | Self::DiskSlow | Self::DiskError => {
                 Some(Need::Disks)
             }
@@ -192,6 +196,7 @@ impl FaultKind {
                 | Self::ClockJump
                 | Self::ClockDrift
                 | Self::TransferStorm
+                | Self::CertRotation
                 | Self::DiskSlow
         )
     }
@@ -245,6 +250,8 @@ pub enum Wound {
     Link(link::Slowed),
     /// Clocks that are wrong.
     Clock(clock::Wrong),
+    /// Certificates that do not stay.
+    Certs(certs::Rotation),
     /// Leaderships that do not stay.
     Storm(storm::Storm),
     /// Disks that do not work.
@@ -272,6 +279,9 @@ impl Wound {
             None if blow.spec.kind == FaultKind::TransferStorm => {
                 Ok(Self::Storm(storm::Storm::begin(ranch, rng)))
             }
+            None if blow.spec.kind == FaultKind::CertRotation => {
+                Ok(Self::Certs(certs::Rotation::begin(ranch)))
+            }
             Some(Need::Disks) => match blow.spec.kind {
                 FaultKind::Rot | FaultKind::StaleBackup => {
                     rot::Rotten::begin(blow, ranch, rng).map(Self::Rot)
@@ -293,6 +303,7 @@ impl Wound {
             Self::Network(cut) => cut.heal().map(Some),
             Self::Link(slowed) => slowed.heal(ranch).map(Some),
             Self::Clock(wrong) => wrong.heal().map(Some),
+            Self::Certs(rotation) => Ok(Some(rotation.heal(ranch))),
             Self::Storm(storm) => Ok(Some(storm.heal())),
             Self::Disk(faulty) => faulty.heal(ranch).map(Some),
             Self::Rot(rotten) => rotten.heal(ranch).map(Some),

@@ -44,6 +44,8 @@ pub struct Layout {
     pub log_keep_entries: u64,
     /// Lines added to `[limits]`.
     pub limits: String,
+    /// Whether nodes and routers talk by TLS.
+    pub tls: bool,
 }
 
 impl Default for Layout {
@@ -60,6 +62,7 @@ impl Default for Layout {
             flush_interval_ms: 500,
             log_keep_entries: 64,
             limits: String::new(),
+            tls: false,
         }
     }
 }
@@ -93,6 +96,8 @@ pub struct Place {
     pub router: SocketAddr,
     /// The nodes, by ascending id.
     pub nodes: Vec<NodePlace>,
+    /// Where certificates belong, if there are to be any.
+    pub certs: Option<PathBuf>,
 }
 
 impl Layout {
@@ -119,9 +124,10 @@ impl Layout {
             })
             .collect::<Vec<_>>();
         let config = dir.path().join("ranch.toml");
-        std::fs::write(&config, self.config(router, &nodes))
+        let certs = self.tls.then(|| dir.path().join("certs"));
+        std::fs::write(&config, self.config(router, &nodes, certs.as_deref()))
             .map_err(HarnessError::io(format!("writing {}", config.display())))?;
-        Ok(Place { disks, dir, config, router, nodes })
+        Ok(Place { disks, dir, config, router, nodes, certs })
     }
 
     /// Addresses for the router and then for each node, and its embedded router if it has one.
@@ -143,7 +149,7 @@ impl Layout {
         (1..=self.nodes).filter(|_| own).map(|node| Disk::make(dir, node, mib)).collect()
     }
 
-    fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
+    fn config(&self, router: SocketAddr, nodes: &[NodePlace], certs: Option<&Path>) -> String {
         let Self { shards, replicas, flush_interval_ms, log_keep_entries, limits, .. } = self;
         let mut text = format!(
             "[cluster]\nname = \"test\"\nshards = {shards}\n\
@@ -154,10 +160,14 @@ impl Layout {
              [tls]\nallow_plaintext = {}\n",
             self.world.is_some()
         );
+        if let Some(certs) = certs {
+            let certs = toml::Value::from(certs.to_string_lossy().as_ref());
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, "dir = {certs}");
+        }
         for node in nodes {
             let NodePlace { id, name, addr, listen, data_dir } = node;
             let data_dir = toml::Value::from(data_dir.to_string_lossy().as_ref());
-            // Writing to a String cannot fail.
             let _ = write!(
                 text,
                 "\n[[node]]\nid = {id}\nname = \"{name}\"\naddr = \"{addr}\"\n\

@@ -135,6 +135,7 @@ fn layout(plan: &Plan) -> Layout {
         log_keep_entries,
         world: *world,
         disk_mib,
+        tls: scenario.ranch.tls,
         clocks: scenario.needs(Need::Clocks, *world),
         detour_seed: scenario.needs(Need::Detour, *world).then_some(*seed),
         ..Layout::default()

@@ -6,14 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::HarnessError;
-use crate::fault::{FaultSpec, Need, clock};
+use crate::fault::{FaultKind, FaultSpec, Need, clock};
 use crate::workload::Mix;
 use crate::world::World;
 use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 25] = [
+const CATALOG: [(&str, &str); 26] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -35,6 +35,7 @@ const CATALOG: [(&str, &str); 25] = [
     ("bit-rot-minority", include_str!("../scenarios/bit-rot-minority.toml")),
     ("stale-backup", include_str!("../scenarios/stale-backup.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("cert-rotation", include_str!("../scenarios/cert-rotation.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
     ("quota-edge", include_str!("../scenarios/quota-edge.toml")),
     ("overload", include_str!("../scenarios/overload.toml")),
@@ -132,6 +133,8 @@ pub struct RanchShape {
     /// Size of each node's own disk in MiB, where the topology and this machine allow one; with 0
     /// all share the disk that is there.
     pub disk_mib: u64,
+    /// Whether its processes talk by TLS.
+    pub tls: bool,
 }
 
 /// Where the processes of a ranch are.
@@ -187,6 +190,7 @@ impl Default for RanchShape {
             log_keep_entries: 64,
             snapshots_min: 0,
             disk_mib: 0,
+            tls: false,
         }
     }
 }
@@ -252,6 +256,10 @@ impl Scenario {
     }
 
     fn fits_its_topology(&self) -> Result<(), String> {
+        let rotates = self.faults.iter().any(|fault| fault.kind == FaultKind::CertRotation);
+        if rotates && !self.ranch.tls {
+            return Err("CertRotation needs `tls = true` in [ranch]".to_owned());
+        }
         if self.ranch.topology == Topology::Namespaces {
             let fits = self.ranch.nodes <= NODES_MAX;
             return if fits { Ok(()) } else { Err(format!("at most {NODES_MAX} nodes")) };

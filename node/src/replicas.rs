@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::tls::Certified as _;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
@@ -218,6 +219,14 @@ impl Replicas {
             groups,
             metrics: self.metrics(),
             disk: Some(self.room.status()),
+            tls_problems: self
+                .shared
+                .links
+                .options()
+                .security
+                .credentials()
+                .map(|credentials| credentials.problems())
+                .unwrap_or_default(),
         }
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
-use ranch_proto::link::{Batched, PROTOCOL};
+use ranch_proto::link::{Batched, Caller, PROTOCOL};
 use ranch_proto::schema::ranch_server::Ranch;
 use ranch_proto::schema::{
     Envelope, Frame, Hello, NodeStatusReply, NodeStatusRequest, ProbeReply, ProbeRequest,
     SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
+use ranch_proto::tls::Complaints;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +22,7 @@ use crate::identity::Identity;
 use crate::link_server;
 use crate::replicas::Replicas;
 use crate::snapshot::Incoming;
+use crate::standing::Standing;
 
 /// Replies that may wait to be written on one link.
 const REPLIES: usize = 16_384;
@@ -35,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) identity: Arc<RwLock<Identity>>,
     pub(crate) cluster_name: String,
+    /// Who was refused of late.
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -64,8 +68,39 @@ impl Service {
         Frame { id: 0, body: Some(frame::Body::Hello(hello)) }
     }
 
+    /// Who calls, if that is one this node talks to.
+    fn admit(&self, caller: &Caller) -> Result<Standing, Status> {
+        let standing = self.standing(caller)?;
+        if let Standing::Node(node) = standing
+            && self.is_gone(node)
+        {
+            let why = format!(
+                "node {node} has left this ranch, and its certificate is worth nothing any more"
+            );
+            return Err(self.refuse(caller, why));
+        }
+        Ok(standing)
+    }
+
+    /// Who calls, also one that has left.
+    fn standing(&self, caller: &Caller) -> Result<Standing, Status> {
+        let standing = Standing::of(caller.identity.as_ref(), &self.cluster_name);
+        standing.map_err(|why| self.refuse(caller, why))
+    }
+
+    fn is_gone(&self, node: NodeId) -> bool {
+        self.replicas.shared.feed.directory().read().gone.contains_key(&node)
+    }
+
+    /// Refuses a caller, and has the log know.
+    fn refuse(&self, caller: &Caller, why: String) -> Status {
+        let host = caller.addr.map_or_else(|| "?".to_owned(), |addr| addr.ip().to_string());
+        self.complaints.warn(&format!("a call from {host} is refused"), &why);
+        Status::permission_denied(why)
+    }
+
     /// Takes the peer's hello off the stream and checks it.
-    async fn greet(&self, inbound: &mut Streaming<Envelope>) -> Result<(), Status> {
+    async fn greet(&self, inbound: &mut Streaming<Envelope>) -> Result<Hello, Status> {
         let first = tokio::time::timeout(HELLO_LIMIT, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let mut frames = first.map(|envelope| envelope.frames).unwrap_or_default().into_iter();
@@ -78,8 +113,15 @@ impl Service {
                 hello.protocol
             )));
         }
-        self.check_cluster(&hello.cluster_id)
+        self.check_cluster(&hello.cluster_id)?;
+        Ok(hello)
     }
+}
+
+/// Who made the connection a request came by.
+fn caller<T>(request: &Request<T>) -> Caller {
+    let known = request.extensions().get::<Caller>().cloned();
+    known.unwrap_or(Caller { addr: None, identity: None })
 }
 
 #[tonic::async_trait]
@@ -91,12 +133,15 @@ impl Ranch for Service {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
+        let caller = caller(&request);
+        let standing = self.admit(&caller)?;
         let mut inbound = request.into_inner();
-        self.greet(&mut inbound).await?;
+        let hello = self.greet(&mut inbound).await?;
+        standing.check_claim(hello.node).map_err(|why| self.refuse(&caller, why))?;
         let (out, replies) = mpsc::channel(REPLIES);
         // The queue is new and empty, so the hello fits.
         let _ = out.try_send(self.hello());
-        tokio::spawn(link_server::serve(Arc::clone(&self.replicas), inbound, out));
+        tokio::spawn(link_server::serve(Arc::clone(&self.replicas), standing, inbound, out));
         Ok(Response::new(Box::pin(Batched::new(replies).map(Ok))))
     }
 
@@ -104,6 +149,7 @@ impl Ranch for Service {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(&caller(&request))?;
         let request = request.into_inner();
         self.check_cluster(&request.cluster_id)?;
         let (events, stream) = mpsc::channel(16);
@@ -115,8 +161,12 @@ impl Ranch for Service {
         &self,
         request: Request<Streaming<SnapshotPart>>,
     ) -> Result<Response<SnapshotReply>, Status> {
+        let caller = caller(&request);
+        let standing = self.admit(&caller)?;
         let mut parts = request.into_inner();
         let incoming = Incoming::begin(&mut parts).await?;
+        let (from, vote) = (incoming.head.from, incoming.head.vote.as_ref());
+        standing.check_replica(from, vote).map_err(|why| self.refuse(&caller, why))?;
         self.check_cluster(&incoming.head.cluster_id)?;
         let core = self.replicas.core(GroupId(incoming.head.group));
         let core = core.filter(|core| core.replica() == ReplicaId(incoming.head.target));
@@ -130,14 +180,28 @@ impl Ranch for Service {
 
     async fn node_status(
         &self,
-        _request: Request<NodeStatusRequest>,
+        request: Request<NodeStatusRequest>,
     ) -> Result<Response<NodeStatusReply>, Status> {
+        self.admit(&caller(&request))?;
         Ok(Response::new(self.replicas.status()))
     }
 
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
-        let asker = NodeId(request.into_inner().node);
-        let gone = self.replicas.shared.feed.directory().read().gone.contains_key(&asker);
+        let caller = caller(&request);
+        let standing = self.standing(&caller)?;
+        let claimed = request.into_inner().node;
+        standing.check_claim(claimed).map_err(|why| self.refuse(&caller, why))?;
+        let asker = NodeId(claimed);
+        let gone = self.is_gone(asker);
+        if gone && standing == Standing::Node(asker) {
+            // All it is told is that it has left.
+            let identity = self.identity.read();
+            let (node, cluster_id) = (identity.node, identity.cluster_id.clone());
+            let cluster_name = self.cluster_name.clone();
+            let has_data = identity.incarnation != 0;
+            let reply = ProbeReply { node, has_data, gone, ..ProbeReply::default() };
+            return Ok(Response::new(ProbeReply { cluster_id, cluster_name, ..reply }));
+        }
         let meta_leader = self.replicas.meta().and_then(|meta| meta.core().leader().1);
         let identity = self.identity.read();
         Ok(Response::new(ProbeReply {

@@ -4,15 +4,18 @@
 //! to their replies by id; frames that wait together leave as one message. It reconnects by
 //! itself, answers nothing twice, and says [`ShardError::Unknown`](crate::ShardError) for every
 //! request that was under way when it broke. [`Links`] holds the links of a process by peer and
-//! lane; [`RemoteShards`] is the [`Shards`](crate::Shards) of a router outside any node.
+//! lane; [`RemoteShards`] is the [`Shards`](crate::Shards) of a router outside any node. Whether
+//! bytes go plain or by TLS is decided where a connection is made, on either side ([`Wire`]).
 
 mod batch;
 mod connection;
+mod dial;
 mod filter;
 mod heard;
 mod pending;
 mod pool;
 mod remote;
+mod wire;
 
 pub use batch::Batched;
 pub use connection::{Link, LinkOptions, Sent};
@@ -20,6 +23,7 @@ pub use connection::{Link, LinkOptions, Sent};
 pub use filter::{Filter, Verdict};
 pub use pool::{Lane, Links};
 pub use remote::RemoteShards;
+pub use wire::{Caller, Wire};
 
 /// Version of the frames on a link, sent in every hello.
 pub const PROTOCOL: u32 = 1;

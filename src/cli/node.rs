@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use ranch_node::{Node, NodeOptions};
 use ranch_proto::config::{Config, NodeConfig};
+use ranch_proto::tls::Security;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -14,7 +15,7 @@ use super::local::{ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
 use super::shutdown::StopSignals;
-use super::{key_file, logging, machine, router};
+use super::{key_file, logging, machine, router, secure};
 
 /// Arguments of `ranch node`.
 #[derive(Debug, Args)]
@@ -60,9 +61,14 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
         None => key_file::read_or_make(&local.root.join(ADMIN_KEY_FILE))?,
     });
     let config = Arc::new(local.config);
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let options =
-        NodeOptions { config: Arc::clone(&config), node: node.clone(), admin_key, version };
+    secure::warn_if_open(&config);
+    let options = NodeOptions {
+        config: Arc::clone(&config),
+        node: node.clone(),
+        admin_key,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        security: secure::node(&config, &node)?,
+    };
     let mut stopping = std::pin::pin!(stop.or_parent_gone(args.follow_parent));
     let mut running = tokio::select! {
         started = Node::start(options) => started.map_err(MachineError::from)?,
@@ -112,10 +118,11 @@ impl Front {
         let key = format!("[[node]] {} listen", node.name);
         let listener = machine::listen(addr, &key).await?;
         let (shards, config) = (running.shards(), Arc::clone(config));
+        let protection = secure::front(&config, &Security::Plain)?;
         let task = tokio::spawn(async move {
             // Dropping the sender says the same as sending.
             let stopped = async { drop(stopped.await) };
-            router::serve(listener, shards, &config, stopped).await
+            router::serve((listener, shards), &config, protection, stopped).await
         });
         Ok(Self { task: Some(task), stop })
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use ranch_proto::config::Config;
 use ranch_proto::link::{LinkOptions, RemoteShards};
+use ranch_proto::tls::Security;
 use ranch_proto::{NodeId, Shards};
 use ranch_router::{Options, tenants_file};
 use tokio::net::TcpListener;
@@ -15,6 +16,7 @@ use super::error::CliError;
 use super::local::Local;
 use super::machine::MachineError;
 use super::options::LocalArgs;
+use super::secure::{self, Protection};
 use super::shutdown::StopSignals;
 use super::{logging, machine};
 
@@ -43,27 +45,33 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     let _log = logging::start(&config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     let listener = machine::listen(&config.router.listen, key).await?;
-    let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options()));
+    secure::warn_if_open(&config);
+    let security = secure::router(&config)?;
+    let protection = secure::front(&config, &security)?;
+    let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options(security)));
     let stopped = stop.or_parent_gone(args.follow_parent);
-    serve(listener, shards, &config, stopped).await?;
+    serve((listener, shards), &config, protection, stopped).await?;
     tracing::info!("the router has stopped");
     Ok(())
 }
 
 /// Answers on `listener` until `stopped`, following the tenants file if there is one.
 pub async fn serve<S: Shards>(
-    listener: TcpListener,
-    shards: Arc<S>,
+    (listener, shards): (TcpListener, Arc<S>),
     config: &Config,
+    protection: Protection,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), MachineError> {
     if let Some(path) = &config.router.tenants {
         check_tenants(path)?;
     }
     if let Ok(addr) = listener.local_addr() {
-        tracing::info!(%addr, "the router is listening");
+        let scheme = if protection.https.is_some() { "https" } else { "http" };
+        tracing::info!(%addr, scheme, "the router is listening");
     }
+    let Protection { https, certificates } = protection;
     let options = Options::from_config(&config.router, &config.limits);
+    let options = Options { https, certificates, ..options };
     Ok(ranch_router::serve(listener, shards, options, stopped).await?)
 }
 
@@ -97,11 +105,12 @@ fn addresses(config: &Config) -> Vec<(NodeId, String)> {
     config.nodes.iter().map(|node| (NodeId(node.id), node.addr.clone())).collect()
 }
 
-fn link_options() -> LinkOptions {
+fn link_options(security: Security) -> LinkOptions {
     LinkOptions {
         node: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         boot: fastrand::u64(1..),
         cluster_id: Arc::default(),
+        security,
     }
 }

@@ -10,7 +10,10 @@
 mod drain;
 mod grow;
 mod growing;
+mod https;
 mod refusals;
+mod strangers;
+mod tls;
 
 #[path = "../support/mod.rs"]
 mod support;

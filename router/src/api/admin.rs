@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
 use crate::api::{Call, Methods, lifecycle, metrics, tenants};
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
 use crate::http::body;
@@ -143,7 +143,7 @@ async fn read<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes, Ap
 
 async fn cluster<S: Shards>(call: &Call<'_, S>) -> Answer {
     let shards = &*call.app.shards;
-    let cluster = cluster::gather(shards).await;
+    let cluster = call.app.cluster().await;
     let tenants = {
         let directory = shards.directory().read();
         let places = directory.tenants.values();

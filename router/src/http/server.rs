@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use ranch_proto::Shards;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -45,6 +45,7 @@ pub async fn serve<S: Shards>(
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let counting = tokio::spawn(tally::run(Arc::clone(&app)));
+    let (stopping, stop) = watch::channel(());
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -52,9 +53,16 @@ pub async fn serve<S: Shards>(
             () = &mut shutdown => break,
             (stream, place) = next(&listener, &room) => {
                 let (app, protocol) = (Arc::clone(&app), Arc::clone(&protocol));
-                let watcher = drain.watcher();
+                let (watcher, mut stop) = (drain.watcher(), stop.clone());
                 connections.spawn(async move {
-                    protocol.serve(stream, app, place.turned_away, watcher).await;
+                    let begun = tokio::select! {
+                        begun = protocol.begin(stream, &app.metrics) => begun,
+                        // It has asked for nothing yet.
+                        _ = stop.changed() => None,
+                    };
+                    if let Some(accepted) = begun {
+                        protocol.serve(accepted, app, place.turned_away, watcher).await;
+                    }
                     drop(place);
                 });
             }
@@ -62,6 +70,7 @@ pub async fn serve<S: Shards>(
         }
     }
     drop(listener);
+    drop(stopping);
     if tokio::time::timeout(app.options.drain_timeout, drain.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "cut off requests still running");
     }
