@@ -21,6 +21,7 @@ const CATALOG: [(&str, &str); 26] = [
     ("partition-leader", include_str!("../scenarios/partition-leader.toml")),
     ("one-way", include_str!("../scenarios/one-way.toml")),
     ("bridge", include_str!("../scenarios/bridge.toml")),
+    ("router-cut", include_str!("../scenarios/router-cut.toml")),
     ("flaky-links", include_str!("../scenarios/flaky-links.toml")),
     ("clock-skew", include_str!("../scenarios/clock-skew.toml")),
     ("snapshot-storm", include_str!("../scenarios/snapshot-storm.toml")),
