@@ -7,6 +7,8 @@ mod error;
 mod export;
 mod http;
 mod import;
+mod inherit;
+mod join;
 mod key_file;
 mod lifecycle;
 mod local;
@@ -21,6 +23,7 @@ mod shutdown;
 mod status;
 mod tenant;
 mod up;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -60,6 +63,11 @@ enum Command {
     Node(node::NodeArgs),
     /// Run a router: the HTTP front, without a node.
     Router(router::RouterArgs),
+    /// Go through all nodes with a new binary, or finish an upgrade.
+    Upgrade(upgrade::UpgradeArgs),
+    /// Print the versions this binary can do, for `ranch upgrade`.
+    #[command(hide = true)]
+    Versions,
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
     /// Tenants: their keys, limits, state and data.
@@ -83,6 +91,9 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
+/// Exit code of a node that has left its ranch: it is of no use to start it again.
+pub const LEFT_CODE: u8 = 3;
+
 /// Parses the arguments, carries the command out and says how it went.
 pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
@@ -91,7 +102,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::notice(&format!("ranch: {error}"));
-            ExitCode::FAILURE
+            if error.has_left() { LEFT_CODE.into() } else { ExitCode::FAILURE }
         }
     }
 }
@@ -127,6 +138,8 @@ impl Command {
             Self::Up(args) => up::run(args).await,
             Self::Node(args) => node::run(args).await,
             Self::Router(args) => router::run(args).await,
+            Self::Upgrade(args) => upgrade::run(args).await,
+            Self::Versions => upgrade::say_versions(),
             Self::Status(args) => status::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,

@@ -44,6 +44,8 @@ pub struct Layout {
     pub log_keep_entries: u64,
     /// Lines added to `[limits]`.
     pub limits: String,
+    /// Lines of `[placement]`.
+    pub placement: String,
 }
 
 impl Default for Layout {
@@ -60,6 +62,7 @@ impl Default for Layout {
             flush_interval_ms: 500,
             log_keep_entries: 64,
             limits: String::new(),
+            placement: String::new(),
         }
     }
 }
@@ -145,12 +148,14 @@ impl Layout {
 
     fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
         let Self { shards, replicas, flush_interval_ms, log_keep_entries, limits, .. } = self;
+        let placement = &self.placement;
         let mut text = format!(
             "[cluster]\nname = \"test\"\nshards = {shards}\n\
              replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
              log_keep_entries = {log_keep_entries}\n\n\
              [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n\n\
+             [placement]\n{placement}\n\n\
              [tls]\nallow_plaintext = {}\n",
             self.world.is_some()
         );

@@ -67,6 +67,12 @@ impl Process {
         Self { recipe, child: None, started: None, wanted: false, lives: 0, reaper }
     }
 
+    /// Sets a variable of its environment from its next start on; `None` takes it out.
+    pub fn set_env(&mut self, key: &str, value: Option<&str>) {
+        self.recipe.env.retain(|(known, _)| known != key);
+        self.recipe.env.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+    }
+
     /// Starts it; one that is running already is left alone.
     ///
     /// # Errors

@@ -144,6 +144,28 @@ pub enum NodeError {
         /// In the ranch's words.
         reason: String,
     },
+    /// The data directory has a place in a ranch already.
+    #[error(
+        "{path} says that this is node {node} of a ranch already: start it with `ranch node`, or \
+         give another data directory"
+    )]
+    Settled {
+        /// The identity file.
+        path: PathBuf,
+        /// Which node.
+        node: NodeId,
+    },
+    /// Nobody answered a machine that wants to join.
+    #[error(
+        "{addr} does not take anybody in at this moment ({detail}): give the address of a node of \
+         a ranch that `ranch status` shows well"
+    )]
+    Unanswered {
+        /// The address asked.
+        addr: String,
+        /// The last that was heard.
+        detail: String,
+    },
     /// The node has been taken out of the ranch.
     #[error(
         "node {id} has left this ranch and its data has been moved: delete its data directory; to \

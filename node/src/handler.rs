@@ -178,6 +178,11 @@ impl Replicas {
         if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
             self.check_imposter(node)?;
         }
+        if let Some(meta_command::What::RaiseVersion(raise)) = &command.what
+            && let Some(refused) = self.check_raise(*raise)?
+        {
+            return Ok(reply::Body::Meta(refused));
+        }
         self.room.admit(GroupId::META, || meta_makes_room(command.what.as_ref()))?;
         meta.propose(command).await.map(reply::Body::Meta)
     }

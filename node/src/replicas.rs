@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StateStore>,
     pub(crate) roster: Roster,
     pub(crate) links: Arc<Links>,
+    /// Where `ranch.toml` says the other nodes are.
+    pub(crate) configured: BTreeMap<NodeId, String>,
     pub(crate) snapshots: Arc<SnapshotSender>,
     pub(crate) feed: Arc<MetaFeed>,
     pub(crate) board: RouteBoard,
@@ -136,7 +139,8 @@ impl Replicas {
 
     fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {
         let (config, queue) = (Arc::clone(&self.shared.config), self.shared.queue);
-        GroupOptions { group, replica, config, queue }
+        let version = self.shared.feed.version().clone();
+        GroupOptions { group, replica, config, queue, version }
     }
 
     fn network(&self, group: GroupId, from: ReplicaId) -> Network {
@@ -218,6 +222,7 @@ impl Replicas {
             groups,
             metrics: self.metrics(),
             disk: Some(self.room.status()),
+            versions: Some(Support::ours().to_wire()),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::schema::{
     ClusterRecord, GoneNode, JoinToken, KeyRecord, NodeRecord, Record, ShardRecord, TenantRecord,
     record::What,
 };
+use crate::versions::{FORMATS, Feature};
 
 /// A directory that one task updates and many read. Never hold the lock across an await.
 pub type SharedDirectory = Arc<parking_lot::RwLock<Directory>>;
@@ -133,6 +134,18 @@ impl Directory {
     pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
         let record = self.nodes.get(&node)?;
         Some(ReplicaId::new(node, record.incarnation))
+    }
+
+    /// The format the ranch has agreed to write; the first before it is bootstrapped.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.cluster.as_ref().map_or(FORMATS.min, |cluster| cluster.version.max(1))
+    }
+
+    /// Whether something may be written or used by now.
+    #[must_use]
+    pub fn allows(&self, feature: Feature) -> bool {
+        self.version() >= feature.since()
     }
 
     /// Whether a node is to lead nothing.

@@ -11,6 +11,7 @@ pub mod coordinate;
 pub mod directory;
 pub mod hex;
 pub mod ids;
+pub mod join_token;
 pub mod keys;
 pub mod link;
 pub mod metrics;
@@ -24,6 +25,7 @@ pub mod schema;
 pub mod shards;
 pub mod stage;
 pub mod value;
+pub mod versions;
 
 pub use coordinate::Coordinate;
 pub use directory::Directory;

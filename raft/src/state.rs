@@ -43,5 +43,14 @@ pub use snapshot::{
 };
 pub use store::StateStore;
 
-/// Version of the entries this binary applies, of shards and of the meta group alike.
-pub const ENTRY_VERSION: u32 = 1;
+use ranch_proto::versions::Support;
+
+/// Refuses entries, of shards and of the meta group alike, that a binary of another version wrote.
+/// An entry has the cluster version its leader knew of when it was proposed.
+fn check_entry(index: u64, version: u32) -> Result<(), StateError> {
+    let known = Support::ours().formats;
+    if known.contains(version) {
+        return Ok(());
+    }
+    Err(StateError::UnknownEntryVersion { index, found: version, known })
+}

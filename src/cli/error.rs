@@ -11,6 +11,7 @@ use super::http::ClientError;
 use super::import::ImportError;
 use super::machine::MachineError;
 use super::up::UpError;
+use super::upgrade::UpgradeError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum CliError {
     /// The ranch on this machine could not start.
     #[error(transparent)]
     Up(#[from] UpError),
+    /// An upgrade could not begin or go on.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// Load could not be put on.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -121,6 +125,11 @@ impl CliError {
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
+    }
+
+    /// Whether a node ended because it has left its ranch.
+    pub fn has_left(&self) -> bool {
+        matches!(self, Self::Machine(MachineError::Node(ranch_node::NodeError::Gone { .. })))
     }
 
     /// Whether the reader of our output has gone.

@@ -19,3 +19,4 @@ mod semantics;
 mod snapshot;
 mod staging;
 mod support;
+mod versions;

@@ -6,6 +6,7 @@ mod leaving;
 mod moves;
 mod nodes;
 mod tenants;
+mod versions;
 
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::GroupId;
@@ -73,6 +74,7 @@ pub(super) fn plan(
         Wanted::ForgetNode(id) => leaving::forget(directory, id, stamp_ms),
         Wanted::LoseNode(lose) => leaving::lose(directory, lose),
         Wanted::AddToken(token) => leaving::add_token(directory, token, stamp_ms),
+        Wanted::RaiseVersion(raise) => versions::raise(directory, raise),
         Wanted::PlanShards(plan) => moves::plan_shards(directory, &plan),
         Wanted::StartMove(start) => moves::start_move(directory, &start, stamp_ms),
         Wanted::EndMove(end) => moves::end_move(directory, &end),
