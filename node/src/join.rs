@@ -60,11 +60,11 @@ pub async fn join(
     joiner: &Joiner,
     configuration: impl FnOnce(&Joined) -> String,
 ) -> Result<Joined, NodeError> {
-    let dir = &joiner.node.data_dir;
-    let mut identity = Identity::open_unnumbered(dir)?;
-    let listening = tokio::net::TcpListener::bind(&joiner.node.addr).await;
-    let addr = joiner.node.addr.clone();
+    let (dir, addr) = (&joiner.node.data_dir, joiner.node.addr.clone());
+    // Found out before anybody is asked, and before anything is made here.
+    let listening = tokio::net::TcpListener::bind(&addr).await;
     drop(listening.map_err(|source| NodeError::Listen { addr, source })?);
+    let mut identity = Identity::open_unnumbered(dir)?;
     let record = record_of(&joiner.node, 0, identity.boot_nonce.clone(), &joiner.version);
     let reply = match ask(joiner, record).await {
         Ok(reply) => reply,
