@@ -39,8 +39,8 @@ bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
 	$(CARGO_TARGET_DIR)/release/ranch bench $(ARGS)
 
 # What `make chaos` runs, about a minute each.
-SCENARIOS = kill-leader kill-minority kill-all pause-leader partition-leader one-way lost-disk \
-    rolling-restart hot-tenant mixed
+SCENARIOS = kill-leader pause-leader partition-leader bridge power-cut-all full-disk bit-rot-minority \
+    stale-backup rolling-restart mixed
 
 chaos: build tools ## Break a ranch on purpose in ten ways, a minute each, and judge its answers.
 	@mkdir -p $(TMPDIR)
