@@ -80,13 +80,13 @@ pub async fn join(
     let (Some(node), Some(settings)) = (reply.node, reply.settings) else {
         return Err(NodeError::Refused { reason: "the answer lacks what it must have".into() });
     };
-    let joined = Joined { id: node.id, settings, peers: reply.peers };
-    replace_file(&dir.join(JOINED_FILE), configuration(&joined).as_bytes())?;
+    let taken_in = Joined { id: node.id, settings, peers: reply.peers };
+    replace_file(&dir.join(JOINED_FILE), configuration(&taken_in).as_bytes())?;
     identity.node = node.id;
     identity.incarnation = node.incarnation;
     identity.cluster_id = reply.cluster_id;
     identity.save()?;
-    Ok(joined)
+    Ok(taken_in)
 }
 
 async fn ask(joiner: &Joiner, node: NodeRecord) -> Result<JoinReply, NodeError> {

@@ -30,7 +30,9 @@ pub(crate) async fn watch(replicas: Arc<Replicas>) -> NodeError {
         tokio::time::sleep(LOOK).await;
         let Some(meta) = replicas.meta() else { continue };
         let mut peers = replicas.shared.links.peers();
-        let is_led = meta.core().leader().1.is_some();
+        // A leader it cannot hear is one it only remembers.
+        let hears = peers.iter().any(|(node, _)| replicas.is_reached(*node));
+        let is_led = hears && meta.core().leader().1.is_some();
         if is_led && !peers.is_empty() {
             peers.sort();
             turn = turn.wrapping_add(1);

@@ -3,8 +3,11 @@
 //! Like keys they are held in a [`Secret`] and kept by the ranch as a hash only. Which ranch one is
 //! of can be read from it, so that a token shown to another ranch is refused for what it is.
 
+use std::fmt;
+
 use crate::api_key::Secret;
 use crate::hex;
+use crate::schema::JoinRequest;
 
 const PREFIX: &str = "ranch-join-";
 /// Bytes of the cluster id that a token names.
@@ -50,6 +53,13 @@ pub fn check(token: &str, cluster_id: &[u8]) -> Result<(), TokenError> {
     if ranch == named(cluster_id) { Ok(()) } else { Err(TokenError::OtherRanch) }
 }
 
+impl fmt::Debug for JoinRequest {
+    /// All but the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinRequest").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
 fn named(cluster_id: &[u8]) -> String {
     hex::encode(&cluster_id[..NAMED.min(cluster_id.len())])
 }
@@ -57,6 +67,13 @@ fn named(cluster_id: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_shows_no_token() {
+        let token = "ranch-join-abababab-secret".to_owned();
+        let shown = format!("{:?}", JoinRequest { token, ..JoinRequest::default() });
+        assert!(shown.starts_with("JoinRequest") && !shown.contains("secret"), "{shown}");
+    }
 
     #[test]
     fn tokens_name_their_ranch() {

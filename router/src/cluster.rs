@@ -27,7 +27,8 @@ pub struct Cluster {
     /// Every shard.
     pub shards: Vec<Shard>,
     /// The format the ranch has agreed to write.
-    pub cluster_version: u32,
+    #[serde(rename = "cluster_version")]
+    pub version: u32,
     /// The newest that every machine could write; absent where that is the same.
     pub next_version: Option<u32>,
     /// Copies on their way from machine to machine; absent when all are where they belong.

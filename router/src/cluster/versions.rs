@@ -39,7 +39,7 @@ pub(super) fn protocols(answer: Option<&NodeStatusReply>) -> Option<Versions> {
 /// that.
 pub(super) fn describe(directory: &Directory, cluster: &mut Cluster) {
     let at = directory.version();
-    cluster.cluster_version = at;
+    cluster.version = at;
     let all = cluster.nodes.iter().map(|node| node.formats.max).min().unwrap_or(at);
     let any = cluster.nodes.iter().map(|node| node.formats.max).max().unwrap_or(at);
     cluster.next_version = (all > at).then_some(all);
