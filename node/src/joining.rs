@@ -1,4 +1,5 @@
-//! Taking in a machine that no `ranch.toml` lists and that shows a token, at whichever node it asks.
+//! Taking in a machine that no `ranch.toml` lists and that shows a token, at whichever node it
+//! asks.
 
 use ranch_proto::ShardError;
 use ranch_proto::config::Config;
@@ -45,7 +46,8 @@ pub(crate) async fn admit(
     };
     match (result.status(), result.record.and_then(|record| record.what)) {
         (MetaStatus::MetaOk, Some(record::What::Node(node))) => {
-            tracing::info!(node = node.id, name = %node.name, addr = %node.addr, "a machine joined");
+            let (id, name, addr) = (node.id, &node.name, &node.addr);
+            tracing::info!(node = id, %name, %addr, "a machine joined");
             let directory = replicas.shared.feed.directory().read();
             let others = directory.nodes.values().filter(|other| other.id != node.id);
             Ok(JoinReply {

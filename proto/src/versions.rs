@@ -12,8 +12,8 @@
 //! [`Feature::since`], which is the newest of [`FORMATS`], or one more once that one was released
 //! (then raise [`FORMATS`] with it); ask where the first byte of it would be written, on disk or to
 //! another process. Whatever is applied from a log goes by the version of its entry and never by
-//! what this process knows, since all replicas must do the same: `Feature::since` is what to compare
-//! the entry's version with.
+//! what this process knows, since all replicas must do the same: `Feature::since` is what to
+//! compare the entry's version with.
 
 use std::fmt;
 use std::sync::Arc;

@@ -94,7 +94,8 @@ pub async fn token(args: TokenArgs) -> Result<(), CliError> {
     let machines =
         if made.uses == 1 { "one machine".into() } else { format!("{} machines", made.uses) };
     output::line(&format!(
-        "{}\n\nIt lets {machines} in until {} and is shown only now. On a machine that is to join:\n\n\
+        "{}\n\nIt lets {machines} in until {} and is shown only now. On a machine that is to \
+         join:\n\n\
          \x20 RANCH_JOIN_TOKEN={} ranch node join {at} --addr ITS-HOST:PORT --data-dir DIR\n",
         made.token, made.expires_at, made.token
     ))

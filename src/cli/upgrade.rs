@@ -24,12 +24,18 @@ use binary::{Binary, Said};
 /// Between looks whether a node is back.
 const LOOK: Duration = Duration::from_millis(300);
 
+const EXAMPLES: &str = "\
+Examples:
+  ranch upgrade --binary /opt/ranch-2/ranch
+  ranch upgrade --binary /opt/ranch-2/ranch --restart 'ssh {} systemctl restart ranch-node'
+  ranch upgrade --finish
+
+It may be run again at any time; with the old binary it goes back, as long as the ranch is at its
+old cluster version.";
+
 /// Arguments of `ranch upgrade`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ranch upgrade --binary /opt/ranch-2/ranch\n  ranch upgrade \
-                        --binary /opt/ranch-2/ranch --restart 'ssh {} systemctl restart ranch-node'\n  \
-                        ranch upgrade --finish\n\nIt may be run again at any time; with the old \
-                        binary it goes back, as long as the ranch is at its old cluster version.")]
+#[command(after_help = EXAMPLES)]
 pub struct UpgradeArgs {
     /// The `ranch` to go on with.
     #[arg(long, value_name = "PATH", required_unless_present = "finish")]
@@ -122,8 +128,7 @@ pub enum UpgradeError {
     },
     /// It could not be restarted.
     #[error(
-        "{name} was not restarted: {reason}. It is drained: mend that and run the same command \
-         again, or let it lead again with `ranch node undrain {name}`"
+        "{name} was not restarted: {reason}. Mend that and run the same command again"
     )]
     NotRestarted {
         /// The process.
@@ -266,7 +271,13 @@ impl Round<'_> {
             return Err(CliError::StillLeads { name: name.clone(), leads });
         }
         output::line(&format!("{name}: restarting"))?;
-        self.restart(name).await?;
+        if let Err(error) = self.restart(name).await {
+            if node.duty != "draining" {
+                // It runs as it did, or says so in `ranch status`.
+                let _ = self.tell(name, "undrain").await;
+            }
+            return Err(error);
+        }
         let back = self.wait(node, all).await?;
         // One that was drained by somebody else stays so.
         if node.duty != "draining" || node.state != "up" {

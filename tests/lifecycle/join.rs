@@ -130,7 +130,8 @@ async fn a_machine_joins_by_token_and_starts_again_by_what_it_remembers() {
     judge(&growing.ranch, running).await;
 }
 
-/// R11: whoever may not join is told why and what to do, and nothing is changed by it, here or there.
+/// R11: whoever may not join is told why and what to do, and nothing is changed by it, here or
+/// there.
 #[tokio::test]
 async fn who_may_not_join_is_told_why_and_nothing_changes() {
     let (growing, key) = Growing::found(&Layout::default(), 3).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ranch_chaos::layout::{Layout, Place};
 use ranch_chaos::process::{Process, Recipe};
+use ranch_chaos::ranch::ADMIN_KEY;
 use ranch_chaos::reaper::Reaper;
 use ranch_chaos::wait::until;
 use ranch_chaos::{Client, Workload, check};
@@ -185,4 +186,97 @@ async fn a_removed_node_is_left_alone_by_ranch_up() {
     let left = async || (home.up.log().matches(words).count() >= 2).then_some(());
     until("the node to be left alone once more", LIMIT, left).await.unwrap();
     assert!(home.up.stop(LIMIT).await.unwrap().success(), "{}", home.up.log());
+}
+
+/// Nodes that a script starts and restarts, as a service manager would, and a router.
+struct Services {
+    place: Place,
+    script: PathBuf,
+    router: Process,
+}
+
+impl Services {
+    async fn start(layout: &Layout) -> Self {
+        let place = layout.place().unwrap();
+        let (dir, config) = (place.dir.path(), &place.config);
+        let text = format!(
+            "cd {dir}; if [ -f $1.pid ]; then pid=$(cat $1.pid); kill $pid\n\
+             while grep -s ^State /proc/$pid/status | grep -qv Z; do sleep 0.05; done; fi\n\
+             RANCH_ADMIN_KEY={ADMIN_KEY} $(cat program) node --name $1 --config {config} \
+             </dev/null >>$1.log 2>&1 &\necho $! >$1.pid\n",
+            dir = dir.display(),
+            config = config.display(),
+        );
+        let script = dir.join("restart.sh");
+        fs::write(&script, text).unwrap();
+        fs::write(dir.join("program"), BINARY).unwrap();
+        let recipe = Recipe {
+            wrapper: Vec::new(),
+            name: "router".to_owned(),
+            program: BINARY.into(),
+            args: vec!["router".into(), "--config".into(), config.into()],
+            env: Vec::new(),
+            log: dir.join("router.log"),
+        };
+        let router = Process::new(recipe, Arc::new(Reaper::start().unwrap()));
+        let mut services = Self { place, script, router };
+        services.router.start().unwrap();
+        for node in &services.place.nodes {
+            let restart = services.restart().replace("{}", &node.name);
+            let status = tokio::process::Command::new("sh").args(["-c", &restart]).status();
+            assert!(status.await.unwrap().success());
+        }
+        let mut client = Client::new(services.place.router, None);
+        let ready = async || {
+            let answer = client.get("/health/ready").await.ok()?;
+            (answer.status == 200).then_some(())
+        };
+        until("the ranch to be ready", LIMIT, ready).await.unwrap();
+        services
+    }
+
+    /// The command that restarts a node.
+    fn restart(&self) -> String {
+        format!("sh {} {{}}", self.script.display())
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for node in &self.place.nodes {
+            let file = self.place.dir.path().join(format!("{}.pid", node.name));
+            let Ok(pid) = fs::read_to_string(file) else { continue };
+            // It may have ended by itself.
+            let _ = std::process::Command::new("kill").args(["-9", pid.trim()]).status();
+        }
+    }
+}
+
+/// Where a service manager runs the nodes, a command restarts them.
+#[tokio::test]
+async fn a_command_restarts_nodes_that_no_ranch_up_runs() {
+    let services = Services::start(&Layout::default()).await;
+    let dir = services.place.dir.path().canonicalize().unwrap();
+    let program = dir.join("ranch-new");
+    fs::hard_link(BINARY, &program).or_else(|_| fs::copy(BINARY, &program).map(drop)).unwrap();
+    fs::write(dir.join("program"), program.to_str().unwrap()).unwrap();
+    let upgrade = |restart: String| {
+        let mut command = tokio::process::Command::new(BINARY);
+        command.args(["upgrade", "--data-dir", "none", "--binary"]).arg(&program);
+        command.args(["--wait-s", "60", "--restart", &restart]).kill_on_drop(true);
+        command.env("RANCH_URL", format!("http://{}", services.place.router));
+        command.env("RANCH_ADMIN_KEY", ADMIN_KEY);
+        async move { command.output().await.unwrap() }
+    };
+    let failed = refusal(&upgrade("echo {} is busy >&2; exit 7".to_owned()).await);
+    assert!(failed.contains("node1 was not restarted") && failed.contains("status: 7"), "{failed}");
+    assert_eq!(Home::running(&program), 0);
+    let upgraded = stdout(&upgrade(services.restart()).await);
+    assert!(upgraded.contains("3 nodes run version"), "{upgraded}");
+    assert_eq!(Home::running(&program), 3, "{upgraded}");
+    let mut admin = Client::new(services.place.router, Some(ADMIN_KEY));
+    let answer = admin.get("/api/v2/admin/cluster").await.unwrap();
+    let account: Value = serde_json::from_slice(&answer.body).unwrap();
+    let serving = |node: &Value| node["duty"] == "serving" && node["state"] == "up";
+    assert!(account["nodes"].as_array().unwrap().iter().all(serving), "{account:#}");
 }

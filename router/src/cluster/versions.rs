@@ -45,9 +45,9 @@ pub(super) fn describe(directory: &Directory, cluster: &mut Cluster) {
     cluster.next_version = (all > at).then_some(all);
     if all > at {
         cluster.notes.push(format!(
-            "the ranch is at cluster version {at} and all machines can do {all}: it goes there when \
-             all have been up for some seconds, or with [cluster] hold_version on `ranch upgrade \
-             --finish`; until then every machine can go back to the version before"
+            "the ranch is at cluster version {at} and all machines can do {all}: it goes there \
+             when all have been up for some seconds, or with [cluster] hold_version on `ranch \
+             upgrade --finish`; until then every machine can go back to the version before"
         ));
     } else if any > at {
         let behind = cluster.nodes.iter().filter(|node| node.formats.max < any);

@@ -1,5 +1,5 @@
-//! What a running `ranch up` can be told: to start one of its processes again, with another program.
-//! A socket in the data directory, for its owner alone; a line of JSON each way.
+//! What a running `ranch up` can be told: to start one of its processes again, with another
+//! program. A socket in the data directory, for its owner alone; a line of JSON each way.
 
 use std::fs;
 use std::io;
