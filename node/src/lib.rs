@@ -31,6 +31,7 @@ mod snapshot;
 mod suspicion;
 mod tickers;
 mod tidings;
+mod verify;
 
 pub use error::NodeError;
 pub use local::LocalShards;
