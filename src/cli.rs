@@ -21,6 +21,7 @@ mod shutdown;
 mod status;
 mod tenant;
 mod up;
+mod verify_state;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,8 @@ enum Command {
     Router(router::RouterArgs),
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
+    /// Compare the copies of every shard, row by row: all must be alike.
+    VerifyState(verify_state::VerifyStateArgs),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -128,6 +131,7 @@ impl Command {
             Self::Node(args) => node::run(args).await,
             Self::Router(args) => router::run(args).await,
             Self::Status(args) => status::run(args).await,
+            Self::VerifyState(args) => verify_state::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,
