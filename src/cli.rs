@@ -24,6 +24,7 @@ mod status;
 mod tenant;
 mod up;
 mod upgrade;
+mod verify_state;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ enum Command {
     Versions,
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
+    /// Compare the copies of every shard, row by row: all must be alike.
+    VerifyState(verify_state::VerifyStateArgs),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -141,6 +144,7 @@ impl Command {
             Self::Upgrade(args) => upgrade::run(args).await,
             Self::Versions => upgrade::say_versions(),
             Self::Status(args) => status::run(args).await,
+            Self::VerifyState(args) => verify_state::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,

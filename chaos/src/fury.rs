@@ -14,6 +14,7 @@ use crate::error::HarnessError;
 use crate::fault::{Blow, FaultKind, FaultSpec, Need, Target, Wound};
 use crate::ranch::Ranch;
 use crate::run::Plan;
+use crate::states::States;
 use crate::verdict::Strike;
 use crate::workload::Running;
 
@@ -123,7 +124,15 @@ impl Fury {
             return Ok(None);
         }
         let calm_us = self.running.elapsed_us();
-        let whole_us = self.whole().await?.then(|| self.running.elapsed_us());
+        let mut whole_us = self.whole().await?.then(|| self.running.elapsed_us());
+        if whole_us.is_some() && done.iter().any(|strike| strike.kind == FaultKind::Rot) {
+            // Found now or harmless: rot that nobody has looked at yet would make the next node's
+            // that of a majority.
+            let states = States::compare(&mut self.ranch, self.supervised).await?;
+            if !(states.faults.is_empty() && self.whole().await?) {
+                whole_us = None;
+            }
+        }
         for strike in &mut done {
             (strike.calm_us, strike.whole_us) = (calm_us, whole_us);
         }

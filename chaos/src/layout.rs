@@ -42,6 +42,8 @@ pub struct Layout {
     pub flush_interval_ms: u64,
     /// Log entries a group keeps behind a snapshot.
     pub log_keep_entries: u64,
+    /// Seconds between two comparisons of a shard's copies.
+    pub verify_interval_s: u64,
     /// Lines added to `[limits]`.
     pub limits: String,
     /// Lines of `[placement]`.
@@ -61,6 +63,7 @@ impl Default for Layout {
             detour_seed: None,
             flush_interval_ms: 500,
             log_keep_entries: 64,
+            verify_interval_s: 3_600,
             limits: String::new(),
             placement: String::new(),
         }
@@ -147,13 +150,13 @@ impl Layout {
     }
 
     fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
-        let Self { shards, replicas, flush_interval_ms, log_keep_entries, limits, .. } = self;
-        let placement = &self.placement;
+        let Self { shards, replicas, flush_interval_ms, log_keep_entries, .. } = self;
+        let Self { verify_interval_s, limits, placement, .. } = self;
         let mut text = format!(
             "[cluster]\nname = \"test\"\nshards = {shards}\n\
              replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
-             log_keep_entries = {log_keep_entries}\n\n\
+             log_keep_entries = {log_keep_entries}\nverify_interval_s = {verify_interval_s}\n\n\
              [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n\n\
              [placement]\n{placement}\n\n\
              [tls]\nallow_plaintext = {}\n",

@@ -128,6 +128,8 @@ pub struct RanchShape {
     pub flush_interval_ms: u64,
     /// Log entries a group keeps behind a snapshot.
     pub log_keep_entries: u64,
+    /// Seconds between two comparisons of a shard's copies by the ranch itself.
+    pub verify_interval_s: u64,
     /// Snapshots that must have been sent by the end, or the run has shown nothing.
     pub snapshots_min: usize,
     /// Size of each node's own disk in MiB, where the topology and this machine allow one; with 0
@@ -186,6 +188,7 @@ impl Default for RanchShape {
             topology: Topology::Processes,
             flush_interval_ms: 500,
             log_keep_entries: 64,
+            verify_interval_s: 10,
             snapshots_min: 0,
             disk_mib: 0,
         }

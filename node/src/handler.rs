@@ -104,6 +104,12 @@ impl Replicas {
             }
             request::Body::Members(_) => self.members(group).await,
             request::Body::HandOver(asked) => self.hand_over_on_request(group, asked).await,
+            request::Body::HashRows(asked) => {
+                self.hash_rows(group, ReplicaId(request.target), asked).await
+            }
+            request::Body::Verify(asked) => self.verify_on_request(group, &asked).await,
+            request::Body::OddRows(told) => self.odd_rows(group, ReplicaId(request.target), &told),
+            request::Body::MayLeave(node) => self.may_leave(NodeId(node)).await,
         }
     }
 
@@ -114,6 +120,7 @@ impl Replicas {
         charge: Option<Charge>,
     ) -> Handled {
         let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
+        self.verifier.check(group)?;
         if !command.calls.is_empty() {
             return Err(invalid("calls are noted by the leader of a shard and nobody else"));
         }
@@ -145,6 +152,7 @@ impl Replicas {
         charge: Option<Charge>,
     ) -> Handled {
         let shard = self.shard(group).ok_or(ShardError::NoReplica)?;
+        self.verifier.check(group)?;
         match &read.what {
             Some(read_request::What::Usages(_)) if read.tenant.is_empty() => {
                 return self.usages(&shard, read).await;
@@ -203,6 +211,7 @@ impl Replicas {
 
     async fn meta_command(&self, command: MetaCommand) -> Handled {
         let meta = self.meta().ok_or(ShardError::NoReplica)?;
+        self.verifier.check(GroupId::META)?;
         if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
             self.check_imposter(node)?;
         }
@@ -244,7 +253,11 @@ impl Replicas {
     }
 
     /// The replica a Raft message is for.
-    fn target(&self, group: GroupId, target: ReplicaId) -> Result<GroupCore, ShardError> {
+    pub(crate) fn target(
+        &self,
+        group: GroupId,
+        target: ReplicaId,
+    ) -> Result<GroupCore, ShardError> {
         let core = self.core(group).ok_or(ShardError::NoReplica)?;
         if core.replica() == target { Ok(core) } else { Err(ShardError::NoReplica) }
     }

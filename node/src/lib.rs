@@ -36,6 +36,7 @@ mod suspicion;
 mod tickers;
 mod tidings;
 mod upgrade;
+mod verify;
 
 pub use error::NodeError;
 pub use join::{JOINED_FILE, Joined, Joiner, join};

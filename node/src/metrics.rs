@@ -76,6 +76,7 @@ impl Replicas {
         all.extend(disk(&self.room.status()));
         all.extend(log(&self.shared.log.stats()));
         all.extend(self.shared.store.metrics());
+        all.extend(self.verifier.metrics());
         all
     }
 }

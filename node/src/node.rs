@@ -42,6 +42,7 @@ use crate::snapshot::SnapshotSender;
 use crate::suspicion;
 use crate::tickers::{self, FlushOptions};
 use crate::tidings;
+use crate::verify;
 
 /// Longest wait for one step of an orderly stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -232,6 +233,7 @@ fn share(
         config: raft,
         queue: config.limits.max_queue as usize,
         scroll_max_bytes: config.limits.scroll_max_bytes,
+        verify_rate: mib(config.storage.verify_rate_mb_s),
         damage,
         faults,
     })
@@ -282,6 +284,9 @@ impl Life {
         tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));
         tasks.spawn(room::follow(Arc::clone(replicas)));
         tasks.spawn(tidings_or_fault(Arc::clone(replicas)));
+        let verify_every = Duration::from_secs(config.storage.verify_interval_s);
+        tasks.spawn(verify::rounds::watch(Arc::clone(replicas), verify_every));
+        tasks.spawn(verify::odd::watch(Arc::clone(replicas)));
         if place == Place::Founder {
             let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
             entrance.found(replicas, &identity, key).await?;

@@ -24,6 +24,7 @@ use crate::room::Room;
 use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::snapshot::SnapshotSender;
+use crate::verify::Verifier;
 
 mod retire;
 
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) queue: usize,
     /// Largest scroll an op may leave behind.
     pub(crate) scroll_max_bytes: u64,
+    /// Most bytes a second read to compare replicas.
+    pub(crate) verify_rate: u64,
     /// Where damage is noted for the next start.
     pub(crate) damage: DamageNote,
     /// Where a replica that stopped by itself is reported; the node then ends.
@@ -60,6 +63,8 @@ pub(crate) struct Replicas {
     pub(crate) room: Arc<Room>,
     /// What the other nodes have said of their logs.
     pub(crate) lives: Lives,
+    /// How replicas compare with those of other nodes.
+    pub(crate) verifier: Verifier,
     started_ms: u64,
     /// Before this the replicas give nobody their votes.
     votes_from: OnceLock<Instant>,
@@ -76,12 +81,14 @@ impl Replicas {
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
+        let verifier = Verifier::new(shared.verify_rate);
         Self {
             shared,
             accounts,
             refusals,
             room,
             lives,
+            verifier,
             started_ms,
             votes_from,
             meta,
@@ -213,6 +220,8 @@ impl Replicas {
         for group in &mut groups {
             group.elections = self.shared.board.elections(GroupId(group.group));
             group.sending = self.shared.snapshots.sending(GroupId(group.group));
+            group.verified = self.verifier.result(GroupId(group.group));
+            group.odd = self.verifier.is_odd(GroupId(group.group));
         }
         NodeStatusReply {
             node: self.shared.node.0,

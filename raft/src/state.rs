@@ -8,12 +8,15 @@
 //!    is durable here ([`progress`]).
 //! 3. Answers leave only after the write.
 //! 4. A snapshot is whole or not there, whenever the process dies ([`snapshot`]).
+//! 5. So all replicas have the same rows at the same index, which is checked ([`hash`]).
 //!
 //! Deliberately absent: knowledge of leaders, quorums and proposals. Whoever reads decides before
 //! how fresh the answer must be.
 
 mod batch;
+mod cue;
 mod error;
+mod hash;
 mod machine;
 mod meta;
 mod options;
@@ -22,6 +25,8 @@ mod reader;
 mod scan;
 mod shard;
 mod snapshot;
+#[cfg(feature = "failpoints")]
+mod spoil;
 mod store;
 mod totals;
 mod turn;
@@ -29,6 +34,7 @@ mod usages;
 mod view;
 
 pub use error::StateError;
+pub use hash::{HashAt, KindHash, StateHash, hash_at};
 pub use machine::StateMachine;
 pub use meta::MetaFeed;
 pub use options::StateOptions;

@@ -18,6 +18,7 @@ pub(crate) mod scrolls;
 pub(crate) mod source;
 pub(crate) mod sq;
 pub(crate) mod tenants;
+pub(crate) mod verify;
 pub(crate) mod whole;
 
 use std::sync::Arc;

@@ -198,7 +198,7 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let record = directory.shards.get(&id);
     let adding = record.map_or(0, |shard| shard.adding);
     let lag = leader.and_then(|(_, account)| lag_of(account, adding));
-    let name = if id == GroupId::META { "the meta group".into() } else { format!("shard {id}") };
+    let name = verified::name(id);
     match (leader, lag) {
         (None, _) => cluster.problems.push(format!("{name} has no leader")),
         (_, Some(lag)) if lag > LAG_MAX => {
@@ -209,6 +209,10 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let voters: Vec<ReplicaId> = leader
         .map(|(_, account)| account.voters.iter().copied().map(ReplicaId).collect())
         .unwrap_or_default();
+    let learners = leader.iter().flat_map(|(_, account)| &account.learners).copied();
+    let members: Vec<_> = voters.iter().copied().chain(learners.map(ReplicaId)).collect();
+    let all = accounts().map(|(_, account)| account);
+    cluster.problems.extend(verified::problem(&name, &members, all));
     // What a move adds is on its way, which is no problem.
     for replica in record.iter().flat_map(|shard| &shard.replicas).copied().map(ReplicaId) {
         if leader.is_some() && !voters.contains(&replica) {
@@ -249,6 +253,7 @@ fn lag_of(leader: &GroupStatus, adding: u64) -> Option<u64> {
 
 mod moves;
 mod versions;
+mod verified;
 
 pub use moves::{Moves, Moving};
 pub use versions::Versions;

@@ -103,6 +103,15 @@ pub enum CliError {
         /// How many groups it leads.
         leads: u64,
     },
+    /// Copies differ, or could not all be compared.
+    #[error(
+        "not all copies are known to be alike ({verdict}); see `ranch status` and \
+         docs/operations.md, \"Copies that differ\""
+    )]
+    NotAlike {
+        /// The worst verdict of all shards.
+        verdict: String,
+    },
     /// What cannot be undone was not confirmed.
     #[error(
         "this deletes everything tenant {tenant} has, for good: get it first with `ranch tenant \

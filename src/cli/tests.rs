@@ -23,6 +23,7 @@ fn every_documented_command_is_understood() {
         "ranch node remove node4 --wait",
         "ranch router --listen 127.0.0.1:1 --tenants t.json",
         "ranch status --json --admin-key k --url http://h:1",
+        "ranch verify-state --json --timeout-s 60 --admin-key k",
         "ranch tenant add will --quota-mb 1.5 --email w@example.org",
         "ranch tenant list --json",
         "ranch tenant show will",
@@ -75,7 +76,7 @@ fn mistakes_are_named() {
 fn help_teaches_by_examples_and_shows_no_key() {
     let mut command = Cli::command();
     assert!(command.render_long_help().to_string().contains("ranch up"));
-    for name in ["up", "write", "list", "import", "export", "bench", "status"] {
+    for name in ["up", "write", "list", "import", "export", "bench", "status", "verify-state"] {
         let command = command.find_subcommand_mut(name).unwrap();
         let help = command.render_long_help().to_string();
         assert!(help.contains("Example"), "{name}");

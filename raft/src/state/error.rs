@@ -9,6 +9,7 @@ use ranch_proto::value::ValueError;
 use ranch_proto::versions::Span;
 
 use crate::convert::Incomplete;
+use crate::damage;
 use crate::state::snapshot::SnapshotFault;
 
 /// Why state could not be opened, read, applied or replaced.
@@ -155,7 +156,9 @@ impl StateError {
     pub fn loss(&self) -> Option<&'static str> {
         match self {
             Self::Corrupt { .. } => Some("its state was damaged"),
-            Self::Engine { source, .. } if is_damage(source) => Some("its state was damaged"),
+            Self::Engine { source, .. } if damage::is_read_failure(source) => {
+                Some("its state was damaged")
+            }
             _ => None,
         }
     }
@@ -173,13 +176,6 @@ impl StateError {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
-}
-
-/// Whether files are not as they were written, or not there.
-fn is_damage(error: &rocksdb::Error) -> bool {
-    let says = |text: &str| error.as_ref().contains(text);
-    let reading = says("for random read") || says("sequentially reading");
-    error.kind() == rocksdb::ErrorKind::Corruption || (reading && says("No such file"))
 }
 
 impl From<StateError> for io::Error {

@@ -7,6 +7,7 @@
 mod calls;
 mod crash;
 mod feed;
+mod hash;
 mod isolation;
 mod large;
 mod meta;

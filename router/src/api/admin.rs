@@ -7,7 +7,7 @@ use ranch_proto::Shards;
 use serde::Serialize;
 
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
-use crate::api::{Call, Methods, lifecycle, metrics, tenants};
+use crate::api::{Call, Methods, lifecycle, metrics, tenants, verify};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -21,6 +21,8 @@ const BODY_MAX: u64 = 64 * 1024;
 pub enum Endpoint<'a> {
     /// Nodes, shards, leaders, lag.
     Cluster,
+    /// Whether all copies are alike.
+    Verify,
     /// Machines and leaders.
     Lifecycle(lifecycle::Endpoint<'a>),
     /// Everything in numbers; not below `admin/`.
@@ -62,6 +64,9 @@ impl<'a> Endpoint<'a> {
     /// The endpoint at a path below `admin/`.
     pub fn find(path: &'a str) -> Option<Self> {
         if let Some(below) = path.strip_prefix("cluster/") {
+            if below == "verify" {
+                return Some(Self::Verify);
+            }
             return lifecycle::Endpoint::find(below).map(Self::Lifecycle);
         }
         match path.strip_prefix("tenants/") {
@@ -94,7 +99,7 @@ impl<'a> Endpoint<'a> {
             Self::Lifecycle(_) => lifecycle::Endpoint::METHODS,
             Self::Keys(_) => Methods::READ_AND_POST,
             Self::Key(..) => Methods::DELETE,
-            Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
+            Self::AddTenant | Self::RestoreTenant(_) | Self::Verify => Methods::POST,
             Self::Tenant(_) => Methods::ONE,
         }
     }
@@ -108,6 +113,7 @@ pub async fn answer<S: Shards>(
 ) -> Result<Answer, ApiError> {
     match *endpoint {
         Endpoint::Cluster => Ok(cluster(call).await),
+        Endpoint::Verify => verify::answer(call).await,
         Endpoint::Lifecycle(endpoint) => {
             let body = read(call, body).await?;
             lifecycle::answer(call, endpoint, &body).await

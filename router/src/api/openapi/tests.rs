@@ -50,6 +50,7 @@ const ALL: &[Target<'static>] = &[
     Target::Admin(admin::Endpoint::Keys("x")),
     Target::Admin(admin::Endpoint::Key("x", "x")),
     Target::Admin(admin::Endpoint::Archive("x")),
+    Target::Admin(admin::Endpoint::Verify),
     Target::Reload,
     Target::OpenApi,
 ];
@@ -106,6 +107,7 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
             admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
             admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
             admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
+            admin::Endpoint::Verify => "admin/cluster/verify",
             admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
         },
         Target::Reload => "reload",
