@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod doctor;
 mod download;
 mod error;
 mod export;
@@ -32,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   ranch up                              start everything on this machine
   ranch status                          see nodes, shards and what is wrong
+  ranch doctor                          is this machine fit for it? and the remedy if not
   ranch write notes/todo 'feed horses'  store a scroll (RANCH_KEY holds the key)
   ranch read notes/todo                 read it back
   ranch list notes                      coordinates below a pattern
@@ -41,8 +43,8 @@ Examples:
   ranch bench --clients 64              how fast is it?
 
 A coordinate is nine numbers (1.1.1/1.1.1/1.1.1), a named form (agent.1.1/notes.x.1/1.1.1) or a
-path (notes/todo). Configuration is ./ranch.toml when it exists, else built-in defaults; every
-key can be overridden by RANCH_<SECTION>_<KEY>.";
+path (notes/todo). Configuration is ./ranch.toml when it exists, else /etc/ranch/ranch.toml, else
+built-in defaults; every key can be overridden by RANCH_<SECTION>_<KEY>.";
 
 /// A replicated mesh storage cluster for scrolls at phext coordinates.
 #[derive(Debug, Parser)]
@@ -62,6 +64,8 @@ enum Command {
     Router(router::RouterArgs),
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
+    /// Examine this machine: clock, disk, addresses, limits; and name remedies.
+    Doctor(doctor::DoctorArgs),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -91,7 +95,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::notice(&format!("ranch: {error}"));
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -128,6 +132,7 @@ impl Command {
             Self::Node(args) => node::run(args).await,
             Self::Router(args) => router::run(args).await,
             Self::Status(args) => status::run(args).await,
+            Self::Doctor(args) => doctor::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,

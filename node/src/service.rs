@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
@@ -148,8 +148,15 @@ impl Ranch for Service {
             cluster_name: self.cluster_name.clone(),
             boot_nonce: identity.boot_nonce.clone(),
             gone,
+            clock_us: clock_us(),
         }))
     }
+}
+
+/// What this machine's clock says; 0 when it stands before 1970.
+fn clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Sends a follower what it lacks, then each change as it comes, until it is gone.

@@ -25,8 +25,15 @@ const FAULTS: Duration = Duration::from_secs(20);
 /// Runs a scenario and fails unless each of its promises was put to the test and held.
 async fn holds(name: &str, seed: u64) {
     let scenario = Scenario::find(name).expect("it is in the catalogue");
-    let plan =
-        Plan { scenario, seed, duration: FAULTS, binary: BINARY.into(), slack: SLACK, world: None };
+    let plan = Plan {
+        scenario,
+        seed,
+        duration: FAULTS,
+        binary: BINARY.into(),
+        other_binary: None,
+        slack: SLACK,
+        world: None,
+    };
     let outcome = run(&plan, |line| println!("{line}")).await.expect("the ranch can be run");
     println!("{}", report::text(&plan, &outcome));
     if !outcome.is_good() {
