@@ -1,8 +1,9 @@
 //! Clocks: this machine's against those of the nodes that answer, and who keeps it right.
 //!
 //! Ranch does not order anything by clocks. The leader of a shard stamps writes with its own,
-//! though, and goes by it for the ends of keys and for days and seconds of tenants' limits; so a clock
-//! that is wrong shows whenever a leadership moves. Certificates begin and end by clocks, too.
+//! though, and goes by it for the ends of keys and for days and seconds of tenants' limits; so a
+//! clock that is wrong shows whenever a leadership moves. Certificates begin and end by clocks,
+//! too.
 
 use std::time::Duration;
 
