@@ -150,6 +150,7 @@ fn room(seen: &Seen, reserve_max: u64) -> Finding {
 pub fn look(dir: &Path) -> Seen {
     let entry = fs::metadata(dir);
     let place = nearest(dir);
+    let place = fs::canonicalize(&place).unwrap_or(place);
     let stat = statfs(&place).map_or(0, |stat| stat.f_type);
     let foreign = entry.as_ref().ok().and_then(|entry| foreign(dir, entry));
     Seen {

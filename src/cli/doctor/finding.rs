@@ -88,8 +88,13 @@ impl Report {
                 let _ = writeln!(text, "{:>9}{:<wide$}  -> {remedy}", "", "");
             }
         }
-        let (problems, warnings) = (self.problems(), self.count(Level::Warning));
-        let _ = writeln!(text, "\n{problems} problems, {warnings} warnings");
+        let counted = |level, word| match self.count(level) {
+            1 => format!("1 {word}"),
+            count => format!("{count} {word}s"),
+        };
+        let (problems, warnings) =
+            (counted(Level::Problem, "problem"), counted(Level::Warning, "warning"));
+        let _ = writeln!(text, "\n{problems}, {warnings}");
         text
     }
 }
@@ -116,7 +121,7 @@ mod tests {
         assert_eq!(lines[0], "ok       disk    40 GiB free");
         assert_eq!(lines[1], "PROBLEM  clock   it is an hour late");
         assert_eq!(lines[2], "                 -> set it");
-        assert_eq!(lines.last(), Some(&"1 problems, 1 warnings"));
+        assert_eq!(lines.last(), Some(&"1 problem, 1 warning"));
     }
 
     #[test]
