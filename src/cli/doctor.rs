@@ -101,7 +101,7 @@ async fn of_node(
 ) -> Vec<Finding> {
     let config = &local.config;
     let met = peers.of(node.id);
-    let mut findings = vec![addresses::own(node, config, met).await];
+    let mut findings = vec![addresses::own(node, config, met)];
     let seen = data_dir::look(&node.data_dir);
     findings.extend(data_dir::judge(&seen, config.storage.disk_reserve_mb));
     // Once a disk, and only where a file can be made.

@@ -1,12 +1,12 @@
 //! `ranch doctor` on a machine that is well, and on some that are not.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use ranch_chaos::Ranch;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use crate::support::{cli, ranch_with, refusal, stdout};
 
@@ -71,14 +71,14 @@ async fn a_ranch_that_runs_is_well_and_one_without_a_node_is_not() {
 
     // Somebody else at the node's address, who does not talk like a node.
     let addr = ranch.node_place(2).unwrap().addr;
-    let other = TcpListener::bind(addr).unwrap();
-    let closing = std::thread::spawn(move || other.incoming().take(2).for_each(drop));
+    let other = TcpListener::bind(addr).await.unwrap();
+    let closing = tokio::spawn(async move { while other.accept().await.is_ok() {} });
     let (findings, well) = examined(&ranch, &["--name", "node2"]).await;
     assert!(!well);
     assert_eq!(levels(&findings, "address"), ["problem"]);
     assert_eq!(levels(&findings, "peer"), ["ok", "ok"]);
     assert!(said(&findings, "clock").contains("of 2 other nodes"), "{findings:#?}");
-    closing.join().unwrap();
+    closing.abort();
 }
 
 #[tokio::test]

@@ -61,6 +61,12 @@ async fn tenants_that_are_always_about_to_be_full() {
     holds("quota-edge", 3).await;
 }
 
+/// R1, R2, R3, R4, R7, R10.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_come_and_go() {
+    holds("grow-shrink", 4).await;
+}
+
 /// A client removes scrolls and keeps it to itself, as a ranch that loses writes would.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_is_always_noticed() {

@@ -15,7 +15,7 @@ use crate::cli::local;
 type Bound = Result<(), ErrorKind>;
 
 /// The address of a node of this machine, where `met` was found.
-pub async fn own(node: &NodeConfig, config: &Config, met: Option<&Acquaintance>) -> Finding {
+pub fn own(node: &NodeConfig, config: &Config, met: Option<&Acquaintance>) -> Finding {
     let met = met.cloned().unwrap_or(Acquaintance::Refused);
     judge_own(node, &config.cluster.name, &met, bind(&node.addr))
 }

@@ -98,9 +98,9 @@ mod tests {
     use super::super::finding::Level;
     use super::*;
 
-    fn offset(node: &str, ahead_ms: i64, error_ms: u64) -> Offset {
-        let (ahead_us, error_us) = (ahead_ms * 1_000, error_ms * 1_000);
-        Offset { node: node.to_owned(), ahead_us, error_us }
+    /// Of so many milliseconds.
+    fn offset(node: &str, ahead: i64, error: u64) -> Offset {
+        Offset { node: node.to_owned(), ahead_us: ahead * 1_000, error_us: error * 1_000 }
     }
 
     #[test]

@@ -37,17 +37,14 @@ pub fn configuration(local: &Local) -> Finding {
 pub fn mine(config: &Config, here: &Here) -> (Vec<NodeConfig>, Finding) {
     let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
     let known = known.join(", ");
-    if let Some(asked) = &here.asked {
-        return match config.node(asked) {
-            Some(node) => (vec![node.clone()], Finding::ok("node", described(node))),
-            None => {
-                let says = format!("no [[node]] is named {asked}");
-                let remedy = format!("choose one of {known}, or add it to ranch.toml");
-                (Vec::new(), Finding::problem("node", says, remedy))
-            }
-        };
+    if let Some(asked) = &here.asked
+        && config.node(asked).is_none()
+    {
+        let says = format!("no [[node]] is named {asked}");
+        let remedy = format!("choose one of {known}, or add it to ranch.toml");
+        return (Vec::new(), Finding::problem("node", says, remedy));
     }
-    if let Some(node) = config.node(&here.host) {
+    if let Some(node) = config.node(here.asked.as_ref().unwrap_or(&here.host)) {
         return (vec![node.clone()], Finding::ok("node", described(node)));
     }
     match &here.by_addr[..] {

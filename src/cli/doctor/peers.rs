@@ -272,8 +272,8 @@ mod tests {
         Answer { node: 2, ranch: "ranch".to_owned(), way, ..Answer::default() }
     }
 
-    fn level(met: Acquaintance) -> Level {
-        judge(&NodeConfig::local(2), &Config::default(), &met).level
+    fn level(met: &Acquaintance) -> Level {
+        judge(&NodeConfig::local(2), &Config::default(), met).level
     }
 
     fn peers(versions: &[&str]) -> Peers {
@@ -287,20 +287,20 @@ mod tests {
 
     #[test]
     fn a_node_must_be_the_right_one_and_near() {
-        assert_eq!(level(Acquaintance::Node(answer(1))), Level::Ok);
-        assert_eq!(level(Acquaintance::Node(answer(50))), Level::Warning);
-        assert_eq!(level(Acquaintance::Node(answer(150))), Level::Problem);
+        assert_eq!(level(&Acquaintance::Node(answer(1))), Level::Ok);
+        assert_eq!(level(&Acquaintance::Node(answer(50))), Level::Warning);
+        assert_eq!(level(&Acquaintance::Node(answer(150))), Level::Problem);
         let other = Answer { node: 3, ..answer(1) };
-        assert_eq!(level(Acquaintance::Node(other)), Level::Problem);
+        assert_eq!(level(&Acquaintance::Node(other)), Level::Problem);
         let elsewhere = Answer { ranch: "other".to_owned(), ..answer(1) };
-        assert_eq!(level(Acquaintance::Node(elsewhere)), Level::Problem);
+        assert_eq!(level(&Acquaintance::Node(elsewhere)), Level::Problem);
     }
 
     #[test]
     fn a_node_that_is_down_is_no_broken_network() {
-        assert_eq!(level(Acquaintance::Refused), Level::Warning);
-        assert_eq!(level(Acquaintance::Unreachable("no route".to_owned())), Level::Problem);
-        assert_eq!(level(Acquaintance::Stranger("http".to_owned())), Level::Problem);
+        assert_eq!(level(&Acquaintance::Refused), Level::Warning);
+        assert_eq!(level(&Acquaintance::Unreachable("no route".to_owned())), Level::Problem);
+        assert_eq!(level(&Acquaintance::Stranger("http".to_owned())), Level::Problem);
     }
 
     #[test]
