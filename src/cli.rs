@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod doctor;
 mod download;
 mod error;
 mod export;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   ranch up                              start everything on this machine
   ranch status                          see nodes, shards and what is wrong
+  ranch doctor                          is this machine fit for it? and the remedy if not
   ranch write notes/todo 'feed horses'  store a scroll (RANCH_KEY holds the key)
   ranch read notes/todo                 read it back
   ranch list notes                      coordinates below a pattern
@@ -45,8 +47,8 @@ Examples:
   ranch bench --clients 64              how fast is it?
 
 A coordinate is nine numbers (1.1.1/1.1.1/1.1.1), a named form (agent.1.1/notes.x.1/1.1.1) or a
-path (notes/todo). Configuration is ./ranch.toml when it exists, else built-in defaults; every
-key can be overridden by RANCH_<SECTION>_<KEY>.";
+path (notes/todo). Configuration is ./ranch.toml when it exists, else /etc/ranch/ranch.toml, else
+built-in defaults; every key can be overridden by RANCH_<SECTION>_<KEY>.";
 
 /// A replicated mesh storage cluster for scrolls at phext coordinates.
 #[derive(Debug, Parser)]
@@ -73,6 +75,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Compare the copies of every shard, row by row: all must be alike.
     VerifyState(verify_state::VerifyStateArgs),
+    /// Examine this machine: clock, disk, addresses, limits; and name remedies.
+    Doctor(doctor::DoctorArgs),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -94,9 +98,6 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// Exit code of a node that has left its ranch: it is of no use to start it again.
-pub const LEFT_CODE: u8 = 3;
-
 /// Parses the arguments, carries the command out and says how it went.
 pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::notice(&format!("ranch: {error}"));
-            if error.has_left() { LEFT_CODE.into() } else { ExitCode::FAILURE }
+            error.exit_code()
         }
     }
 }
@@ -145,6 +146,7 @@ impl Command {
             Self::Versions => upgrade::say_versions(),
             Self::Status(args) => status::run(args).await,
             Self::VerifyState(args) => verify_state::run(args).await,
+            Self::Doctor(args) => doctor::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,

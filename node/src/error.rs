@@ -192,6 +192,21 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Whether the node would end the same way if it were started again, until an operator has
+    /// changed something: it has left, or is not the one it is taken for.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongNode { .. }
+                | Self::IdentityVersion { .. }
+                | Self::Timers { .. }
+                | Self::NoAdminKey
+                | Self::Refused { .. }
+                | Self::Gone { .. }
+        )
+    }
+
     /// What the node has lost by this, as "its log was …"; `None` where nothing is lost.
     pub(crate) fn loss(&self) -> Option<String> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
@@ -162,8 +162,15 @@ impl Ranch for Service {
             gone,
             versions: Some(Support::ours().to_wire()),
             cluster_version: at.unwrap_or(0),
+            clock_us: clock_us(),
         }))
     }
+}
+
+/// What this machine's clock says; 0 when it stands before 1970.
+fn clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Sends a follower what it lacks, then each change as it comes, until it is gone.

@@ -17,9 +17,9 @@ use toml::{Table, Value as Item};
 
 use super::error::CliError;
 use super::http::Call;
-use super::local::Local;
 use super::machine::MachineError;
-use super::node::{self, host_name};
+use super::local::{Local, host_name};
+use super::node;
 use super::options::{AdminArgs, AdminKeyArg, LocalArgs, secret};
 use super::output;
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::error::CliError;
 use super::lifecycle::{self, NodeAction};
-use super::local::{ADMIN_KEY_FILE, Local};
+use super::local::{self, ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
 use super::shutdown::StopSignals;
@@ -65,7 +65,7 @@ pub async fn serve(
     let _log = logging::start(&local.config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     for dir in [&local.root, &node.data_dir] {
-        std::fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;
+        local::make_private(dir).map_err(CliError::file("create", dir))?;
     }
     let admin_key = Some(match admin.admin_key {
         Some(key) => key,
@@ -96,14 +96,9 @@ pub async fn serve(
     Ok(())
 }
 
-/// The name of this machine.
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 /// The node of this name or id, or of the host's name.
 fn find(config: &Config, name: Option<String>) -> Result<&NodeConfig, MachineError> {
-    let name = name.unwrap_or_else(host_name);
+    let name = name.unwrap_or_else(local::host_name);
     if let Some(node) = config.node(&name) {
         return Ok(node);
     }

@@ -24,6 +24,7 @@ fn every_documented_command_is_understood() {
         "ranch router --listen 127.0.0.1:1 --tenants t.json",
         "ranch status --json --admin-key k --url http://h:1",
         "ranch verify-state --json --timeout-s 60 --admin-key k",
+        "ranch doctor --json --name node1 --config ranch.toml --admin-key k",
         "ranch tenant add will --quota-mb 1.5 --email w@example.org",
         "ranch tenant list --json",
         "ranch tenant show will",

@@ -101,8 +101,7 @@ async fn moves_end_although_their_planner_and_their_target_are_killed() {
 /// its share again when it is back.
 #[tokio::test]
 async fn a_machine_that_stays_away_is_replaced_and_has_its_share_again_when_it_is_back() {
-    let placement = "replace_dead_after_s = 10".to_owned();
-    let layout = Layout { nodes: 4, placement, ..Layout::default() };
+    let layout = Layout { nodes: 4, replace_dead_after_s: 10, ..Layout::default() };
     let (mut growing, key) = Growing::found(&layout, 4).await;
     let running = load(&growing.ranch, &key, 35).await;
     growing.ranch.node(2).unwrap().kill().unwrap();

@@ -1,6 +1,5 @@
 //! What `ranch up` is going to start, and where.
 
-use std::fs;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use ranch_proto::config::host_and_port;
 
 use super::super::error::CliError;
 use super::super::local::{ADMIN_KEY_FILE, DEMO_KEY_FILE, Local};
-use super::super::{key_file, machine, router};
+use super::super::{key_file, local, machine, router};
 use super::child::ChildSpec;
 use super::orders::ROUTER;
 use super::{UpArgs, UpError};
@@ -109,7 +108,7 @@ impl Plan {
         let nodes = self.local.nodes();
         let dirs = nodes.iter().map(|node| node.data_dir.as_path());
         for dir in std::iter::once(self.root()).chain(dirs) {
-            fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;
+            local::make_private(dir).map_err(CliError::file("create", dir))?;
         }
         Ok(())
     }

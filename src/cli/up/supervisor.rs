@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::super::LEFT_CODE;
+use super::super::error::HAS_LEFT;
 use super::child::{ChildSpec, RunningChild};
 use super::orders::Told;
 
@@ -254,7 +254,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 ended = child.ended() => return match ended {
-                    Ok(status) if status.code() == Some(LEFT_CODE.into()) => End::Left,
+                    Ok(status) if status.code() == Some(HAS_LEFT.into()) => End::Left,
                     Ok(status) => End::ByItself(child.last_words(status), was_killed(status)),
                     Err(error) => End::ByItself(error.to_string(), false),
                 },
