@@ -186,6 +186,7 @@ impl Entrance<'_> {
             key_salt: Bytes::copy_from_slice(&salt),
             version: CLUSTER_VERSION,
             replicas: self.config.cluster.replicas,
+            ..ClusterRecord::default()
         };
         let nodes = self.config.nodes.iter().map(|node| {
             let nonce = match probes.get(&node.id) {

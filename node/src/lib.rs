@@ -7,6 +7,7 @@
 mod accounts;
 mod bootstrap;
 mod charges;
+mod copies;
 mod disk;
 mod error;
 mod hand_over;

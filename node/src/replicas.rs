@@ -15,6 +15,7 @@ use ranch_raft::{DamageNote, GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
+use crate::copies::Copies;
 use crate::error::NodeError;
 use crate::lives::Lives;
 use crate::metrics::Refusals;
@@ -53,6 +54,8 @@ pub(crate) struct Replicas {
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
+    /// What is being read for backups.
+    pub(crate) copies: Copies,
     /// Who has room for writes.
     pub(crate) room: Arc<Room>,
     /// What the other nodes have said of their logs.
@@ -73,10 +76,12 @@ impl Replicas {
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
+        let copies = Copies::default();
         Self {
             shared,
             accounts,
             refusals,
+            copies,
             room,
             lives,
             started_ms,

@@ -13,6 +13,7 @@
 //! how fresh the answer must be.
 
 mod batch;
+mod copy;
 mod error;
 mod machine;
 mod meta;
@@ -28,6 +29,7 @@ mod turn;
 mod usages;
 mod view;
 
+pub use copy::{CopyPiece, CopySource};
 pub use error::StateError;
 pub use machine::StateMachine;
 pub use meta::MetaFeed;

@@ -8,6 +8,7 @@
 //! when time runs out it is reported so, never as a plain failure.
 
 mod chase;
+mod copy;
 mod error;
 mod staged;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ranch_proto::Coordinate;
 use ranch_proto::config::ConfigError;
 
+use super::backup::BackupError;
 use super::bench::BenchError;
 use super::http::ClientError;
 use super::import::ImportError;
@@ -30,6 +31,9 @@ pub enum CliError {
     /// The ranch on this machine could not start.
     #[error(transparent)]
     Up(#[from] UpError),
+    /// A backup could not be taken, read or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Load could not be put on.
     #[error(transparent)]
     Bench(#[from] BenchError),
