@@ -1,8 +1,8 @@
-//! Copies of shards that are read for a backup: opened on a replica that is up to date, which may be a
-//! follower, then read piece by piece by whoever asks through a router.
+//! Copies of shards that are read for a backup: opened on a replica that is up to date, which may
+//! be a follower, then read piece by piece by whoever asks through a router.
 //!
-//! A copy keeps a snapshot of the database, so one that nobody asks for any more is given up after
-//! a while. It lives in this process only: whoever loses it opens another one.
+//! A copy keeps a snapshot of the database, so one that nobody asks for any more is given up
+//! after a while. It lives in this process only: whoever loses it opens another one.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The chunks a backup is made of: scrolls of one tenant in key order, cut where their keys say so.
 //!
-//! Where a chunk ends depends on the scroll it ends with and on how much came before it in the same
-//! chunk, so that one scroll more or less changes its own chunk and perhaps the next, and all
-//! others are what they were. Chunks are named by the BLAKE3 of their bytes; a backup that finds one
-//! of that name has it already.
+//! Where a chunk ends depends on the scroll it ends with and on how much came before it in the
+//! same chunk, so that one scroll more or less changes its own chunk and perhaps the next, and all
+//! others are what they were. Chunks are named by the BLAKE3 of their bytes; a backup that finds
+//! one of that name has it already.
 
 use bytes::Bytes;
 use prost::Message;

@@ -1,5 +1,5 @@
-//! `ranch backup`, `verify` and `restore`: a directory of backups that share what they have in common,
-//! taken from a ranch that serves, and put back into this or another one.
+//! `ranch backup`, `verify` and `restore`: a directory of backups that share what they have in
+//! common, taken from a ranch that serves, and put back into this or another one.
 
 mod api;
 mod dir;

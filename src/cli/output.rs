@@ -73,7 +73,10 @@ pub fn progress(total: u64, what: &'static str) -> ProgressBar {
 /// A bar over `total` bytes; invisible unless standard error is a terminal.
 pub fn progress_bytes(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} ({binary_bytes_per_sec}, {eta} left)";
+    let template = concat!(
+        "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} ",
+        "({binary_bytes_per_sec}, {eta} left)"
+    );
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

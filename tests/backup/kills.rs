@@ -71,8 +71,8 @@ async fn a_restore_goes_on_where_it_was_killed() {
     assert_eq!(read.status, 200, "{}", read.text());
 }
 
-/// The node that gives a copy dies: another one gives it from the beginning, and what is stored of it
-/// is not sent again.
+/// The node that gives a copy dies: another one gives it from the beginning, and what is stored of
+/// it is not sent again.
 #[tokio::test]
 async fn a_backup_survives_its_node() {
     let (mut ranch, key) = launch(&Layout::default(), "will").await;

@@ -1,6 +1,6 @@
-//! Backups with real processes: taken from a ranch that serves, looked at, damaged, and put back into
-//! ranches of other sizes, with clients and nodes killed in the middle. Promises are those of
-//! `RELIABILITY.md`: R1 nothing acknowledged is lost, R10 what was begun ends.
+//! Backups with real processes: taken from a ranch that serves, looked at, damaged, and put back
+//! into ranches of other sizes, with clients and nodes killed in the middle. Promises are those
+//! of `RELIABILITY.md`: R1 nothing acknowledged is lost, R10 what was begun ends.
 
 // In a test, what cannot be is a failure like any other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::support::{launch, refusal};
 use crate::{LIMIT, admin, back_up, backups, empty, everything, fill, out, path, run, support};
 
-/// R1: everything that was acknowledged when the backup began is in the ranch it is put into, one of
-/// another size, with its revisions, times, keys and counts; and goes on from there.
+/// R1: everything that was acknowledged when the backup began is in the ranch it is put into, one
+/// of another size, with its revisions, times, keys and counts; and goes on from there.
 #[tokio::test]
 async fn everything_comes_back_in_a_ranch_of_another_size() {
     let (ranch, key) = launch(&Layout::default(), "will").await;

@@ -1,5 +1,6 @@
-//! What `ranch backup` asks for: copies of shards, piece by piece, and the records of tenants and keys. The
-//! client says which chunks it lacks by asking for their bytes; those it has are not sent.
+//! What `ranch backup` asks for: copies of shards, piece by piece, and the records of tenants and
+//! keys. The client says which chunks it lacks by asking for their bytes; those it has are not
+//! sent.
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;

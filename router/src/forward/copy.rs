@@ -1,7 +1,8 @@
 //! Copies of shards for backups: where one is opened, and asking for it there.
 //!
-//! A copy has everything that was acknowledged before it was asked for: the leader says how far it is, and
-//! whoever gives the copy must be as far. Followers are asked first, since the leader has enough to do.
+//! A copy has everything that was acknowledged before it was asked for: the leader says how far
+//! it is, and whoever gives the copy must be as far. Followers are asked first, since the leader
+//! has enough to do.
 
 use std::time::{Duration, Instant};
 

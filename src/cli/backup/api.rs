@@ -1,4 +1,5 @@
-//! The ranch's endpoints for backups, asked with patience: an election, a restart or a full queue passes.
+//! The ranch's endpoints for backups, asked with patience: an election, a restart or a full queue
+//! passes.
 
 use std::time::{Duration, Instant};
 

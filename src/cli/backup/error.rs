@@ -84,7 +84,10 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// A chunk is not what was written.
-    #[error("{} is damaged: its bytes have another digest than its name says: {CHUNK_REMEDY}", path.display())]
+    #[error(
+        "{} is damaged: its bytes have another digest than its name says: {CHUNK_REMEDY}",
+        path.display()
+    )]
     DamagedChunk {
         /// Where it is.
         path: PathBuf,
@@ -123,8 +126,8 @@ pub enum BackupError {
     },
     /// The ranch to restore into has tenants.
     #[error(
-        "this ranch has tenants ({tenants}): restore everything into an empty ranch, or one tenant at \
-         a time with --tenant ID, under another name with --as NEW"
+        "this ranch has tenants ({tenants}): restore everything into an empty ranch, or one tenant \
+         at a time with --tenant ID, under another name with --as NEW"
     )]
     NotEmpty {
         /// Some of them.
@@ -163,8 +166,8 @@ pub enum BackupError {
     },
 }
 
-const CHUNK_REMEDY: &str = "use another backup; the next `ranch backup` stores it anew if the data is \
-                            still the same and the file is gone";
+const CHUNK_REMEDY: &str = "use another backup; the next `ranch backup` stores it anew if the \
+                            data is still the same and the file is gone";
 
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {

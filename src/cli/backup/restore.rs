@@ -1,6 +1,6 @@
-//! Putting a backup back: everything into an empty ranch, or one tenant into any. Everything is looked
-//! at before anything is changed. Run again after it was cut short, it goes on: what is whole is
-//! left alone, the rest is put there once more.
+//! Putting a backup back: everything into an empty ranch, or one tenant into any. Everything is
+//! looked at before anything is changed. Run again after it was cut short, it goes on: what is
+//! whole is left alone, the rest is put there once more.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};

@@ -1,6 +1,6 @@
-//! Taking a backup: copies of all shards are opened, then read a chunk from each in turn, so that none
-//! waits for long; what tenants there are is asked last. Chunks that are here already are not
-//! fetched. The manifest makes it a backup, at the very end.
+//! Taking a backup: copies of all shards are opened, then read a chunk from each in turn, so that
+//! none waits for long; what tenants there are is asked last. Chunks that are here already are
+//! not fetched. The manifest makes it a backup, at the very end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};

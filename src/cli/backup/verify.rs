@@ -98,7 +98,7 @@ impl<'a> Verifier<'a> {
                     found.revision = found.revision.max(contents.revision);
                     found.phexts.extend(contents.phexts);
                 }
-                // Said already, of another backup or tenant with the same chunk; this one lacks it, too.
+                // Said already, of another backup or tenant; this one lacks it, too.
                 Ok(None) => faults.push(fault(tenant, "needs a chunk named above".to_owned())),
                 Err(error) => faults.push(error),
             }

@@ -1,6 +1,6 @@
-//! What `ranch restore` asks for: a tenant begun as it was in a backup, its scrolls, and its end. Until then
-//! the tenant is disabled, so nobody ever sees half of it. Everything may be said again: a scroll
-//! that is there already is put there once more as it was.
+//! What `ranch restore` asks for: a tenant begun as it was in a backup, its scrolls, and its end.
+//! Until then the tenant is disabled, so nobody ever sees half of it. Everything may be said
+//! again: a scroll that is there already is put there once more as it was.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -31,8 +31,8 @@ use crate::http::body;
 const BODY_MAX: u64 = 4 << 20;
 /// Commands under way at once.
 const IN_FLIGHT: usize = 4;
-/// Bytes of texts that are put into one command: with their addresses they stay below what goes in one
-/// piece.
+/// Bytes of texts that are put into one command: with their addresses they stay below what goes in
+/// one piece.
 const COMMAND_TEXTS: usize = COMMAND_BYTES_MAX / 2;
 /// What a scroll takes in a command beside its text, about.
 const SCROLL_BYTES: usize = 128;
