@@ -225,7 +225,8 @@ mod tests {
         assert_eq!(decode(chunks[0].bytes.clone()).unwrap(), [scroll(2, "hay")]);
     }
 
-    const GOLDEN: &str = "GOLDEN_BYTES";
+    const GOLDEN: &str = "0801122c0a0170120a010101010101010101021807200828093210cae452cfd0\
+                          3262abe8c87cf8ff6000d83a03686179";
 
     #[test]
     fn records_have_a_version() {
