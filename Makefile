@@ -10,7 +10,7 @@ export TMPDIR ?= $(CARGO_TARGET_DIR)/tmp
 # Extra arguments for the command a target runs: make up ARGS="--listen 127.0.0.1:8080"
 ARGS ?=
 
-.PHONY: help up build test verify fix bench chaos soak bugs deny deps tools
+.PHONY: help up build test verify fix bench chaos soak campaign bugs deny deps tools
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,8 @@ bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
 	$(CARGO_TARGET_DIR)/release/ranch bench $(ARGS)
 
 # What `make chaos` runs, about a minute each.
-SCENARIOS = kill-leader kill-minority kill-all pause-leader partition-leader one-way lost-disk \
-    rolling-restart hot-tenant mixed
+SCENARIOS = kill-leader pause-leader partition-leader bridge power-cut-all full-disk bit-rot-minority \
+    stale-backup rolling-restart mixed
 
 chaos: build tools ## Break a ranch on purpose in ten ways, a minute each, and judge its answers.
 	@mkdir -p $(TMPDIR)
@@ -52,6 +52,10 @@ chaos: build tools ## Break a ranch on purpose in ten ways, a minute each, and j
 soak: build tools ## Faults of every kind for as long as asked: make soak ARGS="--minutes 60".
 	@mkdir -p $(TMPDIR)
 	$(CARGO_TARGET_DIR)/release/ranch-chaos run mixed --report chaos-report/soak $(ARGS)
+
+campaign: build tools ## Every scenario with many seeds, a table in the end: make campaign ARGS="--seeds 20".
+	@mkdir -p $(TMPDIR)
+	@scripts/campaign $(ARGS)
 
 bugs: deps tools ## Put real bugs back, one by one, and see each caught: make bugs ARGS="03 07".
 	@mkdir -p $(TMPDIR)

@@ -205,8 +205,10 @@ impl FaultKind {
     /// Whether the end of one would undo the other. Those that fell never strike the same node.
     #[must_use]
     pub fn clashes(self, other: Self) -> bool {
-        let clocks = |kind: Self| kind.need() == Some(Need::Clocks);
-        (self == other && !self.fells()) || (clocks(self) && clocks(other))
+        let both = |need| self.need() == Some(need) && other.need() == Some(need);
+        // A disk that is frozen again and again is thawed again and again.
+        let thaws = self == Self::DiskSlow || other == Self::DiskSlow;
+        (self == other && !self.fells()) || both(Need::Clocks) || (thaws && both(Need::Disks))
     }
 
     /// Time without service that is promised for it when it strikes a minority (R6).
@@ -215,7 +217,11 @@ impl FaultKind {
         let ms = match self {
             Self::Kill => 1_000,
             Self::Pause => 1_200,
-            Self::Partition | Self::Isolate | Self::OneWayOut | Self::OneWayIn => 1_500,
+            Self::Partition
+            | Self::Isolate
+            | Self::OneWayOut
+            | Self::OneWayIn
+            | Self::RouterCut => 1_500,
             Self::Bridge | Self::Star | Self::DiskStall => 3_000,
             _ => return None,
         };
@@ -305,9 +311,11 @@ mod tests {
     use super::FaultKind;
 
     #[test]
-    fn a_clock_is_wrong_in_one_way_at_a_time() {
+    fn no_fault_undoes_another() {
         assert!(FaultKind::ClockJump.clashes(FaultKind::ClockDrift));
         assert!(FaultKind::SlowLinks.clashes(FaultKind::SlowLinks));
+        assert!(FaultKind::DiskStall.clashes(FaultKind::DiskSlow));
+        assert!(!FaultKind::DiskStall.clashes(FaultKind::DiskFull), "of another node");
         assert!(!FaultKind::Loss.clashes(FaultKind::Resets));
         assert!(!FaultKind::Kill.clashes(FaultKind::Kill), "of another node");
     }

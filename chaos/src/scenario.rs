@@ -13,7 +13,7 @@ use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 25] = [
+const CATALOG: [(&str, &str); 26] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -21,6 +21,7 @@ const CATALOG: [(&str, &str); 25] = [
     ("partition-leader", include_str!("../scenarios/partition-leader.toml")),
     ("one-way", include_str!("../scenarios/one-way.toml")),
     ("bridge", include_str!("../scenarios/bridge.toml")),
+    ("router-cut", include_str!("../scenarios/router-cut.toml")),
     ("flaky-links", include_str!("../scenarios/flaky-links.toml")),
     ("clock-skew", include_str!("../scenarios/clock-skew.toml")),
     ("snapshot-storm", include_str!("../scenarios/snapshot-storm.toml")),

@@ -4,6 +4,7 @@
 //! tenant that lives elsewhere is refused, and nothing is done.
 
 use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use ranch_proto::schema::{
@@ -21,6 +22,9 @@ use ranch_raft::types::{TypeConfig, Vote};
 use crate::accounts::CallLimits;
 use crate::replicas::{AppendRequest, Replicas};
 use crate::room::{makes_room, meta_makes_room};
+
+/// Longest a request is waited for that was sent on to a leader.
+const RELAY_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) type Handled = Result<reply::Body, ShardError>;
 
@@ -48,12 +52,36 @@ struct Asked<'a> {
 impl Replicas {
     /// Carries out a request. A refusal is a reply, too.
     pub(crate) async fn handle(&self, request: Request) -> Reply {
-        let body = self.answer(request).await;
+        let body = if request.relay {
+            Box::pin(self.answer_or_relay(request)).await
+        } else {
+            self.answer(request).await
+        };
         let body = body.unwrap_or_else(|error| {
             self.refusals.count(&error);
             reply::Body::Refusal(error.into())
         });
         Reply { body: Some(body) }
+    }
+
+    /// As [`Self::answer`]; where another node leads, it is asked. A leader that is gone, or that
+    /// this node does not hear either, is not waited for.
+    async fn answer_or_relay(&self, request: Request) -> Handled {
+        let refused = match self.answer(request.clone()).await {
+            Err(ShardError::NotLeader { leader: Some(leader), term }) => (leader, term),
+            answered => return answered,
+        };
+        let (leader, term) = refused;
+        if leader == self.shared.node || !self.is_reached(leader) {
+            return Err(ShardError::NotLeader { leader: Some(leader), term });
+        }
+        let wait = match request.deadline_ms {
+            0 => RELAY_MAX,
+            ms => RELAY_MAX.min(Duration::from_millis(ms.into())),
+        };
+        let request = Request { relay: false, ..request };
+        let reply = self.shared.links.call(leader, request, Instant::now() + wait).await?;
+        reply.body.ok_or_else(|| ShardError::Unknown { detail: "an empty reply".to_owned() })
     }
 
     async fn answer(&self, request: Request) -> Handled {

@@ -4,7 +4,8 @@
 //! One attempt at a time. What an attempt's failure means is decided by [`Chase`], which is pure;
 //! this file does the waiting and sending. A client sees nothing of an election: a failed attempt
 //! goes to another replica at once, later ones after a short, growing, jittered wait, until the
-//! request's deadline. A write that once got no answer stays doubtful whatever is heard later, and
+//! request's deadline. Where the leader is there and only the way to it is cut, a node that reaches
+//! it sends the request on. A write that once got no answer stays doubtful whatever is heard later, and
 //! when time runs out it is reported so, never as a plain failure.
 
 mod chase;
@@ -26,7 +27,7 @@ use ranch_proto::schema::{
 use ranch_proto::stage::COMMAND_BYTES_MAX;
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
 
-use chase::{Chase, Next};
+use chase::{Chase, Hint, Next};
 
 use crate::charge;
 use crate::metrics::Metrics;
@@ -186,7 +187,8 @@ impl<S: Shards> Forward<S> {
     ) -> Result<(), ForwardError> {
         let request = request(shard, request::Body::Tally(Tally { tenants }));
         let mut once = Chase::new(true);
-        let node = self.choose(shard, Nature::Write, &mut once).ok_or(ForwardError::Unavailable)?;
+        let asked = self.choose(shard, Nature::Write, &mut once);
+        let node = asked.ok_or(ForwardError::Unavailable)?.node;
         let until = Instant::now() + CHARGE_MAX;
         let request = Request { deadline_ms: CHARGE_MAX.as_millis() as u32, ..request };
         match body_of(self.shards.call(node, request, until).await) {
@@ -231,6 +233,8 @@ impl<S: Shards> Forward<S> {
             // 0 would mean no limit.
             request.deadline_ms = ((until - now).as_millis() as u32).max(1);
             let asked = self.choose(group, nature, &mut chase);
+            request.relay = asked.is_some_and(|hint| hint.relay);
+            let asked = asked.map(|hint| hint.node);
             let error = match asked {
                 Some(node) => match body_of(self.shards.call(node, request.clone(), until).await) {
                     Ok(body) => return Ok(body),
@@ -263,9 +267,10 @@ impl<S: Shards> Forward<S> {
         }
     }
 
-    /// Whom to ask next: a leader just named, the leader as last heard unless it has just failed,
-    /// or else the replicas in turn.
-    fn choose(&self, group: GroupId, nature: Nature, chase: &mut Chase) -> Option<NodeId> {
+    /// Whom to ask next: a leader just named, or a node that knows a way to it; the leader as last
+    /// heard unless it has just failed; or else the replicas in turn.
+    fn choose(&self, group: GroupId, nature: Nature, chase: &mut Chase) -> Option<Hint> {
+        let directly = |node| Hint { node, relay: false };
         if nature != Nature::StaleRead {
             if let Some(hint) = chase.take_hint() {
                 return Some(hint);
@@ -273,7 +278,7 @@ impl<S: Shards> Forward<S> {
             if let Some(leader) = self.shards.routes().leader(group)
                 && !chase.has_failed(leader)
             {
-                return Some(leader);
+                return Some(directly(leader));
             }
         }
         let nodes = self.shards.directory().read().nodes_of(group);
@@ -281,7 +286,7 @@ impl<S: Shards> Forward<S> {
         let in_turn = (0..nodes.len()).map(|step| nodes[(start + step) % nodes.len()]);
         let mut others = in_turn.clone().filter(|node| !chase.has_failed(*node));
         let next = others.next();
-        next.or_else(|| in_turn.clone().next())
+        next.or_else(|| in_turn.clone().next()).map(directly)
     }
 
     /// Keeps the shared knowledge of leaders in step with an answer.

@@ -22,8 +22,19 @@ pub(super) struct Chase {
     doubtful: bool,
     failures: u32,
     hops: u32,
-    hint: Option<NodeId>,
+    hint: Option<Hint>,
     failed: Option<NodeId>,
+    /// A node was asked to send the request on, since the last wait.
+    relayed: bool,
+}
+
+/// Whom to ask next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hint {
+    /// The node.
+    pub node: NodeId,
+    /// It is to send the request on to the leader, which cannot be reached from here.
+    pub relay: bool,
 }
 
 /// What comes next.
@@ -40,11 +51,12 @@ pub(super) enum Next {
 impl Chase {
     /// A search that has not begun; `writes` when silence leaves the outcome open.
     pub fn new(writes: bool) -> Self {
-        Self { writes, doubtful: false, failures: 0, hops: 0, hint: None, failed: None }
+        let (doubtful, relayed) = (false, false);
+        Self { writes, doubtful, failures: 0, hops: 0, hint: None, failed: None, relayed }
     }
 
-    /// The leader the last answer named, once.
-    pub fn take_hint(&mut self) -> Option<NodeId> {
+    /// Whom the last answer makes the one to ask, once.
+    pub fn take_hint(&mut self) -> Option<Hint> {
         self.hint.take()
     }
 
@@ -65,8 +77,16 @@ impl Chase {
                 if Some(*leader) != node && !self.has_failed(*leader) =>
             {
                 self.hops += 1;
-                self.hint = Some(*leader);
+                self.hint = Some(Hint { node: *leader, relay: false });
                 if self.hops > FREE_HOPS { self.wait() } else { Next::AtOnce }
+            }
+            ShardError::NotLeader { leader: Some(leader), .. }
+                if Some(*leader) != node && !self.relayed =>
+            {
+                // It failed from here. If that is the way and not the leader, this node has another.
+                self.relayed = true;
+                self.hint = node.map(|node| Hint { node, relay: true });
+                Next::AtOnce
             }
             ShardError::NotLeader { .. } => {
                 // The node that failed before may be back by the end of the wait, and lead.
@@ -101,6 +121,7 @@ impl Chase {
 
     fn wait(&mut self) -> Next {
         self.failures += 1;
+        self.relayed = false;
         let doublings = self.failures.min(6).saturating_sub(1);
         Next::AfterWait(WAIT_MAX.min(WAIT_MIN * 2_u32.pow(doublings)))
     }
@@ -138,7 +159,7 @@ mod tests {
     fn a_named_leader_is_asked_at_once() {
         let mut chase = Chase::new(true);
         assert_eq!(chase.after(A, &not_leader(B)), Next::AtOnce);
-        assert_eq!(chase.take_hint(), B);
+        assert_eq!(chase.take_hint(), Some(Hint { node: NodeId(2), relay: false }));
         assert_eq!(chase.take_hint(), None);
     }
 
@@ -158,7 +179,9 @@ mod tests {
         let mut chase = Chase::new(true);
         assert_eq!(chase.after(A, &unavailable()), Next::AtOnce);
         assert!(chase.has_failed(NodeId(1)));
-        assert!(matches!(chase.after(B, &not_leader(A)), Next::AfterWait(_)));
+        assert_eq!(chase.after(B, &not_leader(A)), Next::AtOnce);
+        assert_eq!(chase.take_hint(), Some(Hint { node: NodeId(2), relay: true }));
+        assert!(matches!(chase.after(B, &not_leader(A)), Next::AfterWait(_)), "no way round it");
         assert_eq!(chase.take_hint(), None);
         assert!(!chase.has_failed(NodeId(1)), "after the wait it may be tried again");
     }

@@ -65,6 +65,18 @@ async fn a_leader_that_does_not_answer_is_left_for_the_others() {
 }
 
 #[tokio::test]
+async fn a_leader_that_cannot_be_reached_from_here_is_reached_through_another_node() {
+    let router = Router::start().await;
+    router.shards.routes().learn(GroupId(1), 1, Some(NodeId(1)));
+    router.shards.fail_next(&[Fault::Unavailable, Fault::NotLeader(Some(1))]);
+    router.client(WILL).post("/api/v2/insert", "a").await.is(200, "Inserted 1 bytes");
+    let calls = router.shards.take_calls();
+    let ways: Vec<_> = calls.iter().map(|call| (call.node == 1, call.relay)).collect();
+    assert_eq!(ways, [(true, false), (false, false), (false, true)]);
+    assert_eq!(calls[1].node, calls[2].node, "who knows the leader is asked to send it on");
+}
+
+#[tokio::test]
 async fn a_leader_that_hangs_is_left_before_the_deadline() {
     let router = Router::start().await;
     router.shards.fail_next(&[Fault::Hang]);

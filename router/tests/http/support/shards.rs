@@ -48,6 +48,8 @@ pub struct Seen {
     pub group: u32,
     /// Empty for reads.
     pub request_id: Bytes,
+    /// To be sent on to the leader.
+    pub relay: bool,
 }
 
 pub struct MemoryShards {
@@ -181,13 +183,14 @@ impl MemoryShards {
 
     fn carry_out(
         &self,
-        node: NodeId,
+        (node, relay): (NodeId, bool),
         charge: Option<Charge>,
         body: request::Body,
     ) -> Result<reply::Body, ShardError> {
         let leader = *self.leader.lock();
         let stale = matches!(&body, request::Body::Read(read) if read.stale);
-        if leader != Some(node.0) && !stale {
+        let reached = relay && leader.is_some();
+        if !reached && leader != Some(node.0) && !stale {
             return Err(ShardError::NotLeader { leader: leader.map(NodeId), term: 1 });
         }
         self.charge(charge, &body)?;
@@ -229,13 +232,14 @@ impl Shards for MemoryShards {
         deadline: Instant,
     ) -> Result<Reply, ShardError> {
         assert!(request.deadline_ms > 0, "every attempt has a deadline");
-        let (charge, body) = (request.charge, request.body.unwrap());
+        let Request { charge, relay, group, body, .. } = request;
+        let (at, body) = ((node, relay), body.unwrap());
         let request_id = match &body {
             request::Body::Command(command) => command.request_id.clone(),
             request::Body::Meta(command) => command.request_id.clone(),
             _ => Bytes::new(),
         };
-        self.calls.lock().push(Seen { node: node.0, group: request.group, request_id });
+        self.calls.lock().push(Seen { node: node.0, group, request_id, relay });
         let detail = || "scripted".to_owned();
         if self.is_silenced(&body) {
             return Err(ShardError::Unavailable { detail: detail() });
@@ -250,7 +254,7 @@ impl Shards for MemoryShards {
             Some(Fault::Unavailable) => return Err(ShardError::Unavailable { detail: detail() }),
             Some(Fault::LostRequest) => return Err(ShardError::Unknown { detail: detail() }),
             Some(Fault::LostAnswer) => {
-                self.carry_out(node, charge, body)?;
+                self.carry_out(at, charge, body)?;
                 return Err(ShardError::Unknown { detail: detail() });
             }
             Some(Fault::Overloaded) => return Err(ShardError::Overloaded { detail: detail() }),
@@ -261,7 +265,7 @@ impl Shards for MemoryShards {
             }
         }
         let lost = self.befall(&body);
-        let body = Some(self.carry_out(node, charge, body)?);
+        let body = Some(self.carry_out(at, charge, body)?);
         if lost { Err(ShardError::Unknown { detail: detail() }) } else { Ok(Reply { body }) }
     }
 
