@@ -1,6 +1,7 @@
 //! The command line: what can be said, and who carries it out.
 
 mod api;
+mod backup;
 mod bench;
 mod doctor;
 mod download;
@@ -44,6 +45,7 @@ Examples:
   ranch import library.phext            store every scroll of a phext file
   ranch export copy.phext               and get the same bytes back
   ranch tenant add will                 a new tenant with a key of its own
+  ranch backup /mnt/backups             a copy of everything; `ranch restore` puts it back
   ranch bench --clients 64              how fast is it?
 
 A coordinate is nine numbers (1.1.1/1.1.1/1.1.1), a named form (agent.1.1/notes.x.1/1.1.1) or a
@@ -94,6 +96,12 @@ enum Command {
     Import(import::ImportArgs),
     /// Write a phext to a file or to standard output.
     Export(export::ExportArgs),
+    /// Store a copy of everything in a directory, while the ranch serves.
+    Backup(backup::BackupArgs),
+    /// Look whether backups are what was written.
+    Verify(backup::VerifyArgs),
+    /// Put a backup into an empty ranch, or one tenant of it into any.
+    Restore(backup::RestoreArgs),
     /// Put load on a ranch and print how long requests take.
     Bench(bench::BenchArgs),
 }
@@ -155,6 +163,9 @@ impl Command {
             Self::List(args) => scroll::list(args).await,
             Self::Import(args) => import::run(args).await,
             Self::Export(args) => export::run(args).await,
+            Self::Backup(args) => backup::backup(args).await,
+            Self::Verify(args) => backup::verify(args).await,
+            Self::Restore(args) => backup::restore(args).await,
             Self::Bench(args) => bench::run(args).await,
         }
     }

@@ -195,6 +195,7 @@ impl Entrance<'_> {
             key_salt: Bytes::copy_from_slice(&salt),
             version: newest_common(probes),
             replicas: self.config.cluster.replicas,
+            ..ClusterRecord::default()
         };
         let nodes = self.config.nodes.iter().map(|node| {
             let Some(probe) = probes.get(&node.id) else {

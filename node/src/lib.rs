@@ -8,6 +8,7 @@ mod accounts;
 mod announce;
 mod bootstrap;
 mod charges;
+mod copies;
 mod disk;
 mod error;
 mod hand_over;

@@ -22,6 +22,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::accounts;
 use crate::announce::announce;
 use crate::bootstrap::{Entrance, Place};
+use crate::copies;
 use crate::disk::Disk;
 use crate::error::NodeError;
 use crate::hand_over::Successors;
@@ -152,6 +153,7 @@ impl Node {
         self.life.abort();
         accounts::flush(&self.replicas).await;
         hand_over(&self.replicas).await;
+        self.replicas.copies.close(None);
         let cores = self.replicas.cores();
         futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
         let store = Arc::clone(&self.replicas.shared.store);
@@ -281,6 +283,7 @@ impl Life {
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
         tasks.spawn(accounts::flushes(Arc::clone(replicas)));
+        tasks.spawn(copies::expire(Arc::clone(replicas)));
         tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));
         tasks.spawn(room::follow(Arc::clone(replicas)));
         tasks.spawn(tidings_or_fault(Arc::clone(replicas)));

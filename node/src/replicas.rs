@@ -16,6 +16,7 @@ use ranch_raft::{DamageNote, GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
+use crate::copies::Copies;
 use crate::error::NodeError;
 use crate::lives::Lives;
 use crate::metrics::Refusals;
@@ -59,6 +60,8 @@ pub(crate) struct Replicas {
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
+    /// What is being read for backups.
+    pub(crate) copies: Copies,
     /// Who has room for writes.
     pub(crate) room: Arc<Room>,
     /// What the other nodes have said of their logs.
@@ -82,10 +85,12 @@ impl Replicas {
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
         let verifier = Verifier::new(shared.verify_rate);
+        let copies = Copies::default();
         Self {
             shared,
             accounts,
             refusals,
+            copies,
             room,
             lives,
             verifier,

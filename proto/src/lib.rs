@@ -5,6 +5,7 @@
 //! used. Whatever is stored or sent is defined here, with a version and golden bytes under test.
 
 pub mod api_key;
+pub mod backup;
 pub mod calls;
 pub mod config;
 pub mod coordinate;

@@ -14,6 +14,7 @@
 //! how fresh the answer must be.
 
 mod batch;
+mod copy;
 mod cue;
 mod error;
 mod hash;
@@ -33,6 +34,7 @@ mod turn;
 mod usages;
 mod view;
 
+pub use copy::{CopyPiece, CopySource};
 pub use error::StateError;
 pub use hash::{HashAt, KindHash, StateHash, hash_at};
 pub use machine::StateMachine;

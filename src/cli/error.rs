@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use ranch_proto::Coordinate;
 use ranch_proto::config::ConfigError;
 
+use super::backup::BackupError;
 use super::bench::BenchError;
 use super::http::ClientError;
 use super::import::ImportError;
@@ -40,6 +41,9 @@ pub enum CliError {
     /// An upgrade could not begin or go on.
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
+    /// A backup could not be taken, read or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Load could not be put on.
     #[error(transparent)]
     Bench(#[from] BenchError),

@@ -99,6 +99,12 @@ pub enum StateError {
     /// A header without its body, or the other way round.
     #[error("a scroll in the state database has a header but no text")]
     HalfScroll,
+    /// A tenant has other scrolls than its totals say.
+    #[error("tenant {tenant} has other scrolls in the state database than its totals say")]
+    Uncounted {
+        /// The tenant.
+        tenant: String,
+    },
     /// A log entry that is not one.
     #[error("log entry {index} does not decode: {source}")]
     MalformedEntry {

@@ -158,6 +158,7 @@ impl ShardMachine {
         whole.quota_bytes = command.quota_bytes;
         whole.scroll_max_bytes = command.scroll_max_bytes;
         whole.life = command.life;
+        whole.restoring = command.restoring;
         self.whole(&whole, id, time, batch)
     }
 

@@ -16,6 +16,7 @@ mod model;
 mod moves;
 mod purge;
 mod repeats;
+mod restore;
 mod semantics;
 mod snapshot;
 mod staging;

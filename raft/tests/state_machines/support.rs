@@ -203,7 +203,7 @@ fn op(kind: Kind, coordinate: &str, text: &str) -> Op {
         phext: PHEXT.into(),
         coordinate: key(coordinate).into(),
         text: text.to_owned().into(),
-        if_revision: None,
+        ..Op::default()
     }
 }
 

@@ -5,6 +5,7 @@ mod keys;
 mod leaving;
 mod moves;
 mod nodes;
+mod restore;
 mod tenants;
 mod versions;
 
@@ -67,6 +68,8 @@ pub(super) fn plan(
         Wanted::AddKey(key) => keys::add_key(directory, key, stamp_ms),
         Wanted::RemoveKey(remove) => keys::remove_key(directory, &remove),
         Wanted::PatchTenant(patch) => tenants::patch(directory, &patch),
+        Wanted::RestoreTenant(asked) => restore::begin(directory, ring, asked),
+        Wanted::FinishRestore(asked) => restore::finish(directory, &asked),
         Wanted::PurgeTenant(id) => tenants::purge(directory, &id),
         Wanted::TenantPurged(purged) => tenants::purged(directory, &purged),
         Wanted::DrainNode(drain) => leaving::drain(directory, drain),
