@@ -252,8 +252,8 @@ fn lag_of(leader: &GroupStatus, adding: u64) -> Option<u64> {
 }
 
 mod moves;
-mod versions;
 mod verified;
+mod versions;
 
 pub use moves::{Moves, Moving};
 pub use versions::Versions;

@@ -17,8 +17,8 @@ use toml::{Table, Value as Item};
 
 use super::error::CliError;
 use super::http::Call;
-use super::machine::MachineError;
 use super::local::{Local, host_name};
+use super::machine::MachineError;
 use super::node;
 use super::options::{AdminArgs, AdminKeyArg, LocalArgs, secret};
 use super::output;
