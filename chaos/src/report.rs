@@ -9,6 +9,7 @@ use crate::history;
 use crate::plot;
 use crate::run::{Outcome, Plan};
 use crate::scenario::Promise;
+use crate::states::States;
 use crate::verdict::latency;
 
 /// The verdict in words, with the figures behind it and how to run the same again.
@@ -27,6 +28,12 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
     for (kind, times) in &outcome.recovery {
         let kind = kind.map_or_else(|| "several at once".to_owned(), |kind| format!("{kind:?}"));
         let _ = writeln!(text, "  time without an acknowledged write, {kind}: {times}");
+    }
+    let States { groups, copies, faults } = &outcome.states;
+    let _ =
+        writeln!(text, "  {copies} copies of {groups} groups compared, {} differ", faults.len());
+    for fault in faults {
+        let _ = writeln!(text, "  NOT ALIKE: {fault}");
     }
     for idle in &outcome.toothless {
         let _ = writeln!(text, "  FAILED to bite: {idle}");

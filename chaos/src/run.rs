@@ -15,6 +15,7 @@ use crate::history::Operation;
 use crate::layout::Layout;
 use crate::ranch::{ADMIN_KEY, Ranch};
 use crate::scenario::{Promise, RanchShape, Scenario};
+use crate::states::States;
 use crate::verdict::{Evidence, Strike, Times, Verdict};
 use crate::workload::Workload;
 use crate::world::World;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The `ranch` to test.
     pub binary: PathBuf,
+    /// The one that upgrades go to and come back from; a copy of the first where not given.
+    pub other_binary: Option<PathBuf>,
     /// Promised times are stretched by this.
     pub slack: f64,
     /// The world this process is in, if the scenario asks for one.
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub sample: Sample,
     /// How long each kind of fault kept writes from succeeding; without a kind, several at once.
     pub recovery: Vec<(Option<FaultKind>, Times)>,
+    /// How all copies of every shard compared in the end.
+    pub states: States,
     /// Faults that struck and did nothing, in words.
     pub toothless: Vec<String>,
     /// Faults of the scenario that could not be had here, with the reason.
@@ -60,11 +65,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether every fault bit, and every promise was put to the test and held.
+    /// Whether every fault bit, every promise was put to the test and held, and all copies are
+    /// alike.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let kept = |(_, verdict): &_| matches!(verdict, Verdict::Kept(_));
-        self.toothless.is_empty() && self.verdicts.iter().all(kept)
+        let alike = self.states.faults.is_empty();
+        alike && self.toothless.is_empty() && self.verdicts.iter().all(kept)
     }
 }
 
@@ -74,7 +81,10 @@ impl Outcome {
 /// When the harness itself fails: the ranch cannot be started, or has no service in the end.
 pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessError> {
     let Scenario { workload: load, .. } = &plan.scenario;
-    let ranch = Ranch::launch(&plan.binary, &layout(plan)).await?;
+    let mut ranch = Ranch::launch(&plan.binary, &layout(plan)).await?;
+    if plan.scenario.faults.iter().any(|fault| fault.kind == FaultKind::Upgrade) {
+        ranch.provide_other_binary(plan.other_binary.as_deref())?;
+    }
     let mut tenants = Vec::new();
     for number in 1..=load.tenants {
         let id = format!("tenant-{number}");
@@ -104,13 +114,14 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     let rng = Rng::with_seed(plan.seed);
     let mut fury = Fury::new(ranch, running, rng, first_tenant);
     fury.rage(plan, say).await?;
-    let (ranch, running, strikes) = fury.end();
+    let (mut ranch, running, strikes) = fury.end();
     let history = running.finish().await?;
+    let states = States::compare(&mut ranch, plan.scenario.needs(Need::Disks, plan.world)).await?;
     let after = Footprint::of(ranch.node_pids());
     let (snapshots, returned) = (ranch.snapshots_sent(), ranch.returned());
     let logs = ranch.logs();
     drop(ranch);
-    let mut outcome = judge(plan, history, strikes, returned);
+    let mut outcome = judge(plan, history, strikes, (returned, states));
     outcome.logs = logs;
     for (_, verdict) in outcome.verdicts.iter_mut().filter(|(one, _)| *one == Promise::R10) {
         *verdict = after.weigh(&before, verdict.clone());
@@ -126,13 +137,16 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
 fn layout(plan: &Plan) -> Layout {
     let Plan { scenario, world, seed, .. } = plan;
     let RanchShape { nodes, shards, replicas, disk_mib, .. } = scenario.ranch;
-    let RanchShape { flush_interval_ms, log_keep_entries, .. } = scenario.ranch;
+    let RanchShape { flush_interval_ms, log_keep_entries, verify_interval_s, .. } = scenario.ranch;
     Layout {
         nodes,
+        spare: scenario.ranch.spare,
+        replace_dead_after_s: scenario.ranch.replace_dead_after_s,
         shards,
         replicas,
         flush_interval_ms,
         log_keep_entries,
+        verify_interval_s,
         world: *world,
         disk_mib,
         tls: scenario.ranch.tls,
@@ -142,7 +156,12 @@ fn layout(plan: &Plan) -> Layout {
     }
 }
 
-fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>, returned: usize) -> Outcome {
+fn judge(
+    plan: &Plan,
+    history: Vec<Operation>,
+    strikes: Vec<Strike>,
+    (returned, states): (usize, States),
+) -> Outcome {
     let mut violations = check(&history).err().unwrap_or_default();
     let sampling = Sampling { seed: plan.seed, ..Sampling::default() };
     let searched = search(&history, sampling);
@@ -154,6 +173,7 @@ fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>, returned: u
         violations: &violations,
         strikes: &strikes,
         returned,
+        states: &states,
         slack: plan.slack,
     };
     let verdicts = evidence.verdicts();
@@ -161,5 +181,5 @@ fn judge(plan: &Plan, history: Vec<Operation>, strikes: Vec<Strike>, returned: u
     let toothless = evidence.toothless();
     let left_out = plan.scenario.left_out(plan.world);
     let logs = Vec::new();
-    Outcome { history, strikes, verdicts, sample, recovery, toothless, left_out, logs }
+    Outcome { history, strikes, verdicts, sample, recovery, states, toothless, left_out, logs }
 }

@@ -15,6 +15,7 @@ use crate::check::{QUOTA_EXCEEDED, Violation};
 use crate::fault::{FaultKind, Target};
 use crate::history::{Action, Operation, Outcome};
 use crate::scenario::{Promise, Scenario};
+use crate::states::States;
 
 /// Longest all shards may take to agree again after a fault is healed (R10).
 const WHOLE_MAX: Duration = Duration::from_secs(30);
@@ -85,6 +86,8 @@ pub struct Evidence<'a> {
     pub strikes: &'a [Strike],
     /// How often nodes set their data aside and came back empty.
     pub returned: usize,
+    /// How all copies of every shard compared in the end.
+    pub states: &'a States,
     /// Promised times are stretched by this, for builds and machines that are slow.
     pub slack: f64,
 }
@@ -235,7 +238,7 @@ impl Evidence<'_> {
 
     fn converges(&self) -> Verdict {
         let acks = acks_by_tenant(self.history);
-        let mut broken = Vec::new();
+        let mut broken = self.states.faults.clone();
         let mut slowest = Duration::ZERO;
         for strike in self.strikes {
             let name = format!("{:?} of {:?}", strike.kind, strike.nodes);

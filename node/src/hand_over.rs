@@ -105,7 +105,7 @@ impl Replicas {
 
     /// The voters that could lead a group instead of this node, the best first: in the order of
     /// the shard's record, those being drained last.
-    fn successors(&self, group: GroupId, which: Successors) -> Vec<ReplicaId> {
+    pub(crate) fn successors(&self, group: GroupId, which: Successors) -> Vec<ReplicaId> {
         let Some(core) = self.core(group) else { return Vec::new() };
         let voters = core.status().voters.into_iter().map(ReplicaId);
         let directory = self.shared.feed.directory().read();

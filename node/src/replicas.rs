@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
-use ranch_proto::tls::Certified as _;
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
@@ -16,6 +16,7 @@ use ranch_raft::{DamageNote, GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
+use crate::copies::Copies;
 use crate::error::NodeError;
 use crate::lives::Lives;
 use crate::metrics::Refusals;
@@ -24,6 +25,7 @@ use crate::room::Room;
 use crate::roster::Roster;
 use crate::routes::RouteBoard;
 use crate::snapshot::SnapshotSender;
+use crate::verify::Verifier;
 
 mod retire;
 
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StateStore>,
     pub(crate) roster: Roster,
     pub(crate) links: Arc<Links>,
+    /// Where `ranch.toml` says the other nodes are.
+    pub(crate) configured: BTreeMap<NodeId, String>,
     pub(crate) snapshots: Arc<SnapshotSender>,
     pub(crate) feed: Arc<MetaFeed>,
     pub(crate) board: RouteBoard,
@@ -42,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) queue: usize,
     /// Largest scroll an op may leave behind.
     pub(crate) scroll_max_bytes: u64,
+    /// Most bytes a second read to compare replicas.
+    pub(crate) verify_rate: u64,
     /// Where damage is noted for the next start.
     pub(crate) damage: DamageNote,
     /// Where a replica that stopped by itself is reported; the node then ends.
@@ -54,10 +60,14 @@ pub(crate) struct Replicas {
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
+    /// What is being read for backups.
+    pub(crate) copies: Copies,
     /// Who has room for writes.
     pub(crate) room: Arc<Room>,
     /// What the other nodes have said of their logs.
     pub(crate) lives: Lives,
+    /// How replicas compare with those of other nodes.
+    pub(crate) verifier: Verifier,
     started_ms: u64,
     /// Before this the replicas give nobody their votes.
     votes_from: OnceLock<Instant>,
@@ -74,12 +84,16 @@ impl Replicas {
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
+        let verifier = Verifier::new(shared.verify_rate);
+        let copies = Copies::default();
         Self {
             shared,
             accounts,
             refusals,
+            copies,
             room,
             lives,
+            verifier,
             started_ms,
             votes_from,
             meta,
@@ -137,7 +151,8 @@ impl Replicas {
 
     fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {
         let (config, queue) = (Arc::clone(&self.shared.config), self.shared.queue);
-        GroupOptions { group, replica, config, queue }
+        let version = self.shared.feed.version().clone();
+        GroupOptions { group, replica, config, queue, version }
     }
 
     fn network(&self, group: GroupId, from: ReplicaId) -> Network {
@@ -210,6 +225,8 @@ impl Replicas {
         for group in &mut groups {
             group.elections = self.shared.board.elections(GroupId(group.group));
             group.sending = self.shared.snapshots.sending(GroupId(group.group));
+            group.verified = self.verifier.result(GroupId(group.group));
+            group.odd = self.verifier.is_odd(GroupId(group.group));
         }
         NodeStatusReply {
             node: self.shared.node.0,
@@ -219,14 +236,8 @@ impl Replicas {
             groups,
             metrics: self.metrics(),
             disk: Some(self.room.status()),
-            tls_problems: self
-                .shared
-                .links
-                .options()
-                .security
-                .credentials()
-                .map(|credentials| credentials.problems())
-                .unwrap_or_default(),
+            tls_problems: self.shared.links.options().security.problems(),
+            versions: Some(Support::ours().to_wire()),
         }
     }
 

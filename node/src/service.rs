@@ -2,23 +2,25 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
-use ranch_proto::link::{Batched, Caller, PROTOCOL};
+use ranch_proto::link::{Batched, Caller};
 use ranch_proto::schema::ranch_server::Ranch;
 use ranch_proto::schema::{
-    Envelope, Frame, Hello, NodeStatusReply, NodeStatusRequest, ProbeReply, ProbeRequest,
-    SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
+    Envelope, Frame, JoinReply, JoinRequest, NodeStatusReply, NodeStatusRequest, ProbeReply,
+    ProbeRequest, RanchSettings, SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
 use ranch_proto::tls::Complaints;
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::identity::Identity;
+use crate::joining::admit;
 use crate::link_server;
 use crate::replicas::Replicas;
 use crate::snapshot::Incoming;
@@ -39,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) cluster_name: String,
     /// Who was refused of late.
     pub(crate) complaints: Arc<Complaints>,
+    /// What a machine that joins must have as the others have it.
+    pub(crate) settings: RanchSettings,
 }
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,14 +61,7 @@ impl Service {
     }
 
     fn hello(&self) -> Frame {
-        let identity = self.identity.read();
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id: identity.cluster_id.clone(),
-            node: identity.node,
-            version: self.replicas.shared.version.clone(),
-            boot: self.replicas.shared.links.options().boot,
-        };
+        let hello = self.replicas.shared.links.options().hello();
         Frame { id: 0, body: Some(frame::Body::Hello(hello)) }
     }
 
@@ -88,6 +85,19 @@ impl Service {
         standing.map_err(|why| self.refuse(caller, why))
     }
 
+    /// All that a node is told that has left.
+    fn farewell(&self) -> ProbeReply {
+        let identity = self.identity.read();
+        ProbeReply {
+            node: identity.node,
+            has_data: identity.incarnation != 0,
+            cluster_id: identity.cluster_id.clone(),
+            cluster_name: self.cluster_name.clone(),
+            gone: true,
+            ..ProbeReply::default()
+        }
+    }
+
     fn is_gone(&self, node: NodeId) -> bool {
         self.replicas.shared.feed.directory().read().gone.contains_key(&node)
     }
@@ -107,10 +117,16 @@ impl Service {
         let Some(frame::Body::Hello(hello)) = frames.next().and_then(|frame| frame.body) else {
             return Err(Status::invalid_argument("a link begins with a hello"));
         };
-        if hello.protocol != PROTOCOL {
+        let support = Support::of_hello(&hello);
+        let agreed = Support::ours().agree(support, &hello.version);
+        agreed.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let at = self.replicas.shared.feed.version().get();
+        // Routers write no formats: for them the protocol counts alone.
+        if hello.node != 0 && support.formats.max < at {
             return Err(Status::failed_precondition(format!(
-                "protocol {} is not spoken here, {PROTOCOL} is; run the same version everywhere",
-                hello.protocol
+                "this ranch is at cluster version {at}, and version {} on node {} can do {}: run \
+                 the version the other machines run",
+                hello.version, hello.node, support.formats
             )));
         }
         self.check_cluster(&hello.cluster_id)?;
@@ -186,21 +202,33 @@ impl Ranch for Service {
         Ok(Response::new(self.replicas.status()))
     }
 
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        if self.admit(&caller(&request))? != Standing::Anyone {
+            let refused = "this ranch talks by TLS, so a machine needs an id and a certificate \
+                           before it joins: list it in ranch.toml, and `ranch certs issue` its \
+                           certificate";
+            return Ok(Response::new(JoinReply {
+                refused: refused.into(),
+                ..JoinReply::default()
+            }));
+        }
+        let joined = admit(&self.replicas, &self.settings, request.into_inner()).await;
+        joined.map(Response::new)
+    }
+
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
         let caller = caller(&request);
         let standing = self.standing(&caller)?;
         let claimed = request.into_inner().node;
         standing.check_claim(claimed).map_err(|why| self.refuse(&caller, why))?;
         let asker = NodeId(claimed);
-        let gone = self.is_gone(asker);
+        let (gone, at) = {
+            let directory = self.replicas.shared.feed.directory().read();
+            let at = directory.cluster.is_some().then(|| directory.version());
+            (directory.gone.contains_key(&asker), at)
+        };
         if gone && standing == Standing::Node(asker) {
-            // All it is told is that it has left.
-            let identity = self.identity.read();
-            let (node, cluster_id) = (identity.node, identity.cluster_id.clone());
-            let cluster_name = self.cluster_name.clone();
-            let has_data = identity.incarnation != 0;
-            let reply = ProbeReply { node, has_data, gone, ..ProbeReply::default() };
-            return Ok(Response::new(ProbeReply { cluster_id, cluster_name, ..reply }));
+            return Ok(Response::new(self.farewell()));
         }
         let meta_leader = self.replicas.meta().and_then(|meta| meta.core().leader().1);
         let identity = self.identity.read();
@@ -212,8 +240,17 @@ impl Ranch for Service {
             cluster_name: self.cluster_name.clone(),
             boot_nonce: identity.boot_nonce.clone(),
             gone,
+            versions: Some(Support::ours().to_wire()),
+            cluster_version: at.unwrap_or(0),
+            clock_us: clock_us(),
         }))
     }
+}
+
+/// What this machine's clock says; 0 when it stands before 1970.
+fn clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Sends a follower what it lacks, then each change as it comes, until it is gone.

@@ -120,6 +120,9 @@ fn is_of_nodes(body: &request::Body) -> bool {
             | request::Body::Transfer(_)
             | request::Body::Members(_)
             | request::Body::Confirm(_)
+            | request::Body::HashRows(_)
+            | request::Body::OddRows(_)
+            | request::Body::MayLeave(_)
     )
 }
 

@@ -56,6 +56,12 @@ impl Security {
             Self::Tls(credentials) => Some(credentials),
         }
     }
+
+    /// What is wrong with the certificates, in words.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.credentials().map(|credentials| credentials.problems()).unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Security {

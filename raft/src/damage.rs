@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use rocksdb::ErrorKind;
+
 /// Where a node notes that its data is damaged. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DamageNote {
@@ -68,6 +70,30 @@ impl DamageNote {
     }
 }
 
+/// Whether a database could not read what it had written: it is not as it was, not there, or the
+/// disk does not give it out. A failed write, a full disk or a lack of file handles is none.
+pub(crate) fn is_read_failure(error: &rocksdb::Error) -> bool {
+    is_read_failure_text(&error.kind(), error.as_ref())
+}
+
+fn is_read_failure_text(kind: &ErrorKind, text: &str) -> bool {
+    // As RocksDB's `io_posix.cc` and `fs_posix.cc` say what was being done, before the file's name.
+    const READING: [&str; 5] = [
+        "for random read",
+        "sequentially reading",
+        "reading file sequentially",
+        "While pread",
+        "io_uring read failed",
+    ];
+    let reading = || READING.iter().any(|doing| text.contains(doing));
+    let gone = || text.contains("No such file") || text.contains("Input/output error");
+    match kind {
+        ErrorKind::Corruption => true,
+        ErrorKind::IOError => reading() && gone(),
+        _ => false,
+    }
+}
+
 fn write(path: &Path, what: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = File::create(&draft)?;
@@ -84,6 +110,36 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_failures_to_read_what_was_written_are_damage() {
+        let io = |text| is_read_failure_text(&ErrorKind::IOError, text);
+        for text in [
+            "IO error: While pread offset 4096 len 4101: d/000012.sst: Input/output error",
+            "IO error: While reading file sequentially: d/MANIFEST-000004: Input/output error",
+            "IO error: No such file or directory: While open a file for random read: d/000007.sst: \
+             No such file or directory",
+        ] {
+            assert!(io(text), "{text}");
+        }
+        for text in [
+            "IO error: While appending to file: d/000012.sst: Input/output error",
+            "IO error: While fdatasync: d/000012.log: Input/output error",
+            "IO error: No space left on device: While appending to file: d/1.sst: No space left",
+            "IO error: While open a file for random read: d/000012.sst: Too many open files",
+            "IO error: While lock file: d/LOCK: Resource temporarily unavailable",
+        ] {
+            assert!(!io(text), "{text}");
+        }
+        assert!(is_read_failure_text(
+            &ErrorKind::Corruption,
+            "Corruption: block checksum mismatch"
+        ));
+        assert!(!is_read_failure_text(
+            &ErrorKind::Busy,
+            "Resource busy: While pread: No such file"
+        ));
+    }
 
     #[test]
     fn the_first_note_stands_and_is_found_by_the_next_run() {

@@ -8,12 +8,16 @@
 //!    is durable here ([`progress`]).
 //! 3. Answers leave only after the write.
 //! 4. A snapshot is whole or not there, whenever the process dies ([`snapshot`]).
+//! 5. So all replicas have the same rows at the same index, which is checked ([`hash`]).
 //!
 //! Deliberately absent: knowledge of leaders, quorums and proposals. Whoever reads decides before
 //! how fresh the answer must be.
 
 mod batch;
+mod copy;
+mod cue;
 mod error;
+mod hash;
 mod machine;
 mod meta;
 mod options;
@@ -22,13 +26,17 @@ mod reader;
 mod scan;
 mod shard;
 mod snapshot;
+#[cfg(feature = "failpoints")]
+mod spoil;
 mod store;
 mod totals;
 mod turn;
 mod usages;
 mod view;
 
+pub use copy::{CopyPiece, CopySource};
 pub use error::StateError;
+pub use hash::{HashAt, KindHash, StateHash, hash_at};
 pub use machine::StateMachine;
 pub use meta::MetaFeed;
 pub use options::StateOptions;
@@ -43,5 +51,14 @@ pub use snapshot::{
 };
 pub use store::StateStore;
 
-/// Version of the entries this binary applies, of shards and of the meta group alike.
-pub const ENTRY_VERSION: u32 = 1;
+use ranch_proto::versions::Support;
+
+/// Refuses entries, of shards and of the meta group alike, that a binary of another version wrote.
+/// An entry has the cluster version its leader knew of when it was proposed.
+fn check_entry(index: u64, version: u32) -> Result<(), StateError> {
+    let known = Support::ours().formats;
+    if known.contains(version) {
+        return Ok(());
+    }
+    Err(StateError::UnknownEntryVersion { index, found: version, known })
+}

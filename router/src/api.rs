@@ -2,6 +2,7 @@
 //! a variant and a function in one of them.
 
 pub(crate) mod admin;
+pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod describe;
 pub(crate) mod health;
@@ -18,6 +19,7 @@ pub(crate) mod scrolls;
 pub(crate) mod source;
 pub(crate) mod sq;
 pub(crate) mod tenants;
+pub(crate) mod verify;
 pub(crate) mod whole;
 
 use std::sync::Arc;

@@ -26,6 +26,11 @@ pub struct Cluster {
     pub meta: Option<Shard>,
     /// Every shard.
     pub shards: Vec<Shard>,
+    /// The format the ranch has agreed to write.
+    #[serde(rename = "cluster_version")]
+    pub version: u32,
+    /// The newest that every machine could write; absent where that is the same.
+    pub next_version: Option<u32>,
     /// Copies on their way from machine to machine; absent when all are where they belong.
     pub moves: Option<Moves>,
     /// What is wrong, in words.
@@ -58,6 +63,10 @@ pub struct Node {
     pub duty: &'static str,
     /// The version it runs, or ran last.
     pub version: String,
+    /// The cluster versions it can do.
+    pub formats: Versions,
+    /// The protocols it speaks, when it answers.
+    pub protocols: Option<Versions>,
 }
 
 /// One Raft group.
@@ -127,6 +136,8 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
             state: if answer.is_some() { "up" } else { "down" },
             duty: moves::duty(record),
             version: answer.map_or_else(|| record.version.clone(), |a| a.version.clone()),
+            formats: versions::formats(record, answer),
+            protocols: versions::protocols(answer),
         });
         if answer.is_none() {
             cluster.problems.push(format!("node {id} ({}) does not answer", record.name));
@@ -147,6 +158,7 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
         cluster.shards.push(shard);
     }
     cluster.moves = moves::account(directory, answers);
+    versions::describe(directory, &mut cluster);
     cluster
 }
 
@@ -190,7 +202,7 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let record = directory.shards.get(&id);
     let adding = record.map_or(0, |shard| shard.adding);
     let lag = leader.and_then(|(_, account)| lag_of(account, adding));
-    let name = if id == GroupId::META { "the meta group".into() } else { format!("shard {id}") };
+    let name = verified::name(id);
     match (leader, lag) {
         (None, _) => cluster.problems.push(format!("{name} has no leader")),
         (_, Some(lag)) if lag > LAG_MAX => {
@@ -201,6 +213,10 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
     let voters: Vec<ReplicaId> = leader
         .map(|(_, account)| account.voters.iter().copied().map(ReplicaId).collect())
         .unwrap_or_default();
+    let learners = leader.iter().flat_map(|(_, account)| &account.learners).copied();
+    let members: Vec<_> = voters.iter().copied().chain(learners.map(ReplicaId)).collect();
+    let all = accounts().map(|(_, account)| account);
+    cluster.problems.extend(verified::problem(&name, &members, all));
     // What a move adds is on its way, which is no problem.
     for replica in record.iter().flat_map(|shard| &shard.replicas).copied().map(ReplicaId) {
         if leader.is_some() && !voters.contains(&replica) {
@@ -240,8 +256,11 @@ fn lag_of(leader: &GroupStatus, adding: u64) -> Option<u64> {
 }
 
 mod moves;
+mod verified;
+mod versions;
 
 pub use moves::{Moves, Moving};
+pub use versions::Versions;
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,11 @@
 //! this file does the waiting and sending. A client sees nothing of an election: a failed attempt
 //! goes to another replica at once, later ones after a short, growing, jittered wait, until the
 //! request's deadline. Where the leader is there and only the way to it is cut, a node that reaches
-//! it sends the request on. A write that once got no answer stays doubtful whatever is heard later, and
-//! when time runs out it is reported so, never as a plain failure.
+//! it sends the request on. A write that once got no answer stays doubtful whatever is heard later,
+//! and when time runs out it is reported so, never as a plain failure.
 
 mod chase;
+mod copy;
 mod error;
 mod staged;
 
@@ -21,7 +22,8 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use ranch_proto::schema::{
     Charge, Command, CommandResult, HandOver, HandOverReply, MetaCommand, MetaResult, ReadReply,
-    ReadRequest, Reply, Request, Tally, TenantCalls, TenantLife, TenantRecord, reply, request,
+    ReadRequest, Reply, Request, Tally, TenantCalls, TenantLife, TenantRecord, Verified,
+    VerifyRows, reply, request,
 };
 use ranch_proto::stage::COMMAND_BYTES_MAX;
 use ranch_proto::{GroupId, NodeId, ShardError, Shards};
@@ -153,6 +155,19 @@ impl<S: Shards> Forward<S> {
         let request = request(group, request::Body::HandOver(asked));
         match self.chase(request, Nature::Read, self.deadline).await? {
             reply::Body::HandOver(reply) => Ok(reply),
+            _ => Err(garbled(group)),
+        }
+    }
+
+    /// Has the leader of a group compare the rows of its replicas. `None` while that is under way:
+    /// to be asked again, under the same id.
+    ///
+    /// # Errors
+    /// Any but [`ForwardError::OutcomeUnknown`].
+    pub async fn verify(&self, group: GroupId, id: u64) -> Result<Option<Verified>, ForwardError> {
+        let request = request(group, request::Body::Verify(VerifyRows { id }));
+        match self.chase(request, Nature::Read, self.deadline).await? {
+            reply::Body::Verify(reply) => Ok(reply.verified),
             _ => Err(garbled(group)),
         }
     }

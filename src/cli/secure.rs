@@ -29,6 +29,16 @@ pub fn router(config: &Config) -> Result<Security, MachineError> {
     links(config, ROUTER_STEM, &Identity::router(&config.cluster.name))
 }
 
+/// As [`node`] or, where none runs here, [`router`], without following the files.
+pub fn of(config: &Config, node: Option<&NodeConfig>) -> Result<Security, MachineError> {
+    let (stem, identity) = match node {
+        Some(node) => (node.name.as_str(), Identity::node(&config.cluster.name, NodeId(node.id))),
+        None => (ROUTER_STEM, Identity::router(&config.cluster.name)),
+    };
+    let Some(dir) = &config.tls.dir else { return Ok(Security::Plain) };
+    Ok(Security::Tls(Material::open(&CertFiles::new(dir), stem, &identity)?))
+}
+
 fn links(config: &Config, stem: &str, identity: &Identity) -> Result<Security, MachineError> {
     let Some(dir) = &config.tls.dir else { return Ok(Security::Plain) };
     let credentials = Material::open(&CertFiles::new(dir), stem, identity)?;

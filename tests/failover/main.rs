@@ -1,7 +1,7 @@
 //! Real processes killed, paused and bereft of their disks, under load. What clients were
 //! answered meanwhile is judged by the checker of `ranch-chaos`; promises are those of
 //! `RELIABILITY.md`: R1 nothing acknowledged is lost, R2 reads are linearizable, R3 a write
-//! applies once, R6 a failed minority does not stop service.
+//! applies once, R6 a failed minority does not stop service, R9 what is wrong is found.
 
 // In a test, what cannot be is a failure like any other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -9,6 +9,7 @@
 mod disks;
 mod full;
 mod kills;
+mod spoiled;
 
 #[path = "../support/mod.rs"]
 mod support;

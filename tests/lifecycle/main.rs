@@ -11,9 +11,13 @@ mod drain;
 mod grow;
 mod growing;
 mod https;
+mod join;
+mod moving;
 mod refusals;
 mod strangers;
 mod tls;
+mod upgrade;
+mod versions;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use super::{Evidence, Strike, Verdict, between};
 use crate::fault::{FaultKind, Target};
 use crate::history::{Operation, Outcome};
 use crate::scenario::Promise;
+use crate::states::States;
 
 /// Longest until a write is refused once all disks are full (R8).
 const REFUSED_MAX: Duration = Duration::from_secs(1);
@@ -65,7 +66,8 @@ impl Evidence<'_> {
         such.filter_map(|one| one.returned_us.filter(|at| time.contains(at))).min()
     }
 
-    /// R9: nothing wrong was served, and every backup that was restored was found out.
+    /// R9: nothing wrong was served, every backup that was restored was found out, and in the end
+    /// all copies have the same rows.
     pub(super) fn finds_rot(&self) -> Verdict {
         let of = |kind| self.strikes.iter().filter(|strike| strike.kind == kind).count();
         let (rotten, stale) = (of(FaultKind::Rot), of(FaultKind::StaleBackup));
@@ -78,6 +80,7 @@ impl Evidence<'_> {
             .iter()
             .filter(|violation| wrong.iter().any(|promise| violation.concerns(*promise)));
         let mut broken: Vec<_> = served.map(ToString::to_string).collect();
+        broken.extend(self.states.faults.iter().cloned());
         let returned = self.returned;
         if returned < stale {
             broken.push(format!("{stale} backups were restored, {returned} were found out"));
@@ -85,8 +88,13 @@ impl Evidence<'_> {
         if !broken.is_empty() {
             return Verdict::Broken(broken);
         }
+        let States { groups, copies, .. } = self.states;
+        if *groups == 0 {
+            return Verdict::NotShown("the copies were not compared".to_owned());
+        }
         Verdict::Kept(format!(
-            "{rotten} damages and {stale} old backups, {returned} nodes refilled, nothing served"
+            "{rotten} damages and {stale} old backups, {returned} nodes refilled, nothing served; \
+             {copies} copies of {groups} groups alike"
         ))
     }
 }

@@ -37,6 +37,11 @@ fn strike(kind: FaultKind) -> Strike {
     }
 }
 
+/// All copies compared, and none that differs.
+fn alike() -> States {
+    States { groups: 2, copies: 6, faults: Vec::new() }
+}
+
 fn judged(promise: Promise, history: &[Operation], strikes: &[Strike]) -> Verdict {
     let scenario = Scenario::find("kill-leader").unwrap();
     let evidence = Evidence {
@@ -45,6 +50,7 @@ fn judged(promise: Promise, history: &[Operation], strikes: &[Strike]) -> Verdic
         violations: &[],
         strikes,
         returned: 0,
+        states: &alike(),
         slack: 1.0,
     };
     evidence.verdict(promise)
@@ -102,6 +108,7 @@ fn a_violation_breaks_the_promise_it_is_about() {
         violations: &[lost],
         strikes: &strikes,
         returned: 0,
+        states: &alike(),
         slack: 1.0,
     };
     assert!(matches!(evidence.verdict(Promise::R1), Verdict::Broken(_)));
@@ -123,7 +130,8 @@ fn a_fault_that_did_nothing_is_named() {
         let strikes = [Strike { bites, ..strike(FaultKind::Partition) }];
         let (history, violations) = (&[][..], &[][..]);
         let scenario = &scenario;
-        Evidence { scenario, history, violations, strikes: &strikes, returned: 0, slack: 1.0 }
+        let (strikes, states) = (&strikes, &alike());
+        Evidence { scenario, history, violations, strikes, returned: 0, states, slack: 1.0 }
             .toothless()
     };
     assert_eq!(of(Some(0)), ["Partition of [1] did nothing"]);
@@ -147,6 +155,7 @@ fn what_overlapped_is_told_apart_and_has_until_all_is_calm() {
         violations: &[],
         strikes,
         returned: 0,
+        states: &alike(),
         slack: 1.0,
     };
     assert_eq!(evidence.recovery_times().keys().collect::<Vec<_>>(), [&None]);
@@ -214,7 +223,7 @@ fn full_disks_are_to_be_said_soon_and_forgotten_soon() {
 fn every_old_backup_must_be_found_out() {
     let scenario = Scenario::find("stale-backup").unwrap();
     let (history, strikes) = (writes(0.0..8.0), [strike(FaultKind::StaleBackup)]);
-    let verdict = |returned| {
+    let verdict = |returned, states: &States| {
         let violations = &[];
         let evidence = Evidence {
             scenario: &scenario,
@@ -222,10 +231,14 @@ fn every_old_backup_must_be_found_out() {
             violations,
             strikes: &strikes,
             returned,
+            states,
             slack: 1.0,
         };
         evidence.verdict(Promise::R9)
     };
-    assert!(matches!(verdict(0), Verdict::Broken(_)));
-    assert!(matches!(verdict(1), Verdict::Kept(_)));
+    assert!(matches!(verdict(0, &alike()), Verdict::Broken(_)));
+    assert!(matches!(verdict(1, &alike()), Verdict::Kept(_)));
+    assert!(matches!(verdict(1, &States::default()), Verdict::NotShown(_)), "not compared");
+    let differ = States { faults: vec!["group 1 at entry 9: differ".to_owned()], ..alike() };
+    assert!(matches!(verdict(1, &differ), Verdict::Broken(_)));
 }

@@ -48,6 +48,9 @@ section! {
         election_max_ms: u64 = 600,
         /// How a read makes sure that it sees every acknowledged write.
         read_mode: ReadMode = ReadMode::Index,
+        /// Whether the ranch goes on writing what the version before it can read, although every
+        /// machine could write newer formats, until `ranch upgrade --finish`.
+        hold_version: bool = false,
     }
 }
 
@@ -78,6 +81,11 @@ section! {
         /// Room on the disk below which a node takes no more writes, in MiB; never more than a
         /// tenth of the disk.
         disk_reserve_mb: u64 = 512,
+        /// How often the leader of a shard compares the rows of its copies, in seconds; 0 for only
+        /// when asked.
+        verify_interval_s: u64 = 3_600,
+        /// Most a node reads for that, in MiB a second.
+        verify_rate_mb_s: u64 = 32,
     }
 }
 

@@ -151,10 +151,12 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
         ("write_buffer_mb", s.write_buffer_mb, 1 << 16),
         ("snapshot_rate_mb_s", s.snapshot_rate_mb_s, 1 << 20),
         ("disk_reserve_mb", s.disk_reserve_mb, 1 << 30),
+        ("verify_rate_mb_s", s.verify_rate_mb_s, 1 << 20),
     ] {
         within(&format!("[storage] {name}"), value, most)?;
     }
-    Ok(())
+    let (key, every) = ("[storage] verify_interval_s", s.verify_interval_s);
+    ensure(every <= 31_536_000, key, every, "0 (only when asked) to 31536000 seconds are allowed")
 }
 
 fn placement(p: &PlacementConfig) -> Result<(), ConfigError> {

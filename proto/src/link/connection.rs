@@ -12,17 +12,19 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
+use tonic::transport::Channel;
 
 use super::dial::{Dialer, Line};
 use super::filter::{Gate, Outgoing};
-use super::heard::Heard;
+use super::heard::{Heard, Peer};
 use super::pending::Pending;
-use super::{Batched, MESSAGE_MAX, PROTOCOL};
+use super::{Batched, MESSAGE_MAX};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
 use crate::schema::{Envelope, Frame, Hello, Reply, Request, frame, request};
 use crate::tls::Security;
+use crate::versions::{NoCommonProtocol, Support};
 
 /// Frames that may wait to be written; beyond it senders hear `Overloaded`.
 const QUEUE: usize = 16_384;
@@ -50,6 +52,22 @@ pub struct LinkOptions {
     pub security: Security,
 }
 
+impl LinkOptions {
+    /// What this process says first, at either end of a link.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        let support = Support::ours();
+        Hello {
+            protocol: support.protocols.min,
+            cluster_id: self.cluster_id.read().clone(),
+            node: self.node,
+            version: self.version.clone(),
+            boot: self.boot,
+            versions: Some(support.to_wire()),
+        }
+    }
+}
+
 /// A link to one peer. Dropping it closes the connection.
 pub struct Link {
     current: Arc<RwLock<Option<Connected>>>,
@@ -71,10 +89,11 @@ pub struct Sent {
 }
 
 impl Link {
-    /// Starts a link to a node at `host:port`, which connects and reconnects by itself.
+    /// Starts a link to a node at an address (`host:port`), which connects and reconnects by
+    /// itself.
     #[must_use]
     pub(super) fn start(
-        to: (NodeId, String),
+        (node, addr): (NodeId, String),
         options: LinkOptions,
         dialer: Dialer,
         gate: Gate,
@@ -82,7 +101,6 @@ impl Link {
         let current = Arc::new(RwLock::new(None));
         let heard = Arc::new(Heard::new());
         let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
-        let (node, addr) = to;
         let keeper = Keeper { node, addr, options, dialer, gate, current: shared, heard: ears };
         Self { current, heard, task: tokio::spawn(keeper.run()) }
     }
@@ -136,6 +154,12 @@ impl Link {
     #[must_use]
     pub fn died(&self) -> Option<Instant> {
         self.heard.died()
+    }
+
+    /// Who is at the other end, as it said when it was last connected.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.heard.peer()
     }
 
     /// Whether a connection stands at this moment.
@@ -201,16 +225,16 @@ pub(super) enum LinkEnd {
     Stream { status: Box<tonic::Status> },
     #[error("refused: {reason}")]
     Refused { reason: String },
-    #[error(
-        "node {found} is there, but node {expected} was meant: check the addresses in ranch.toml"
-    )]
-    Stranger { expected: NodeId, found: u32 },
     #[error("the peer closed the stream")]
     Closed,
     #[error("nothing can be connected to the peer")]
     Cut,
     #[error("the peer has been silent for {DEAD_AFTER:?}")]
     Silent,
+    #[error(transparent)]
+    NoCommonProtocol(#[from] NoCommonProtocol),
+    #[error("the machine there is node {found}: correct the addresses")]
+    OtherNode { found: NodeId },
 }
 
 impl Keeper {
@@ -256,13 +280,7 @@ impl Keeper {
         let line = self.dialer.dial(self.node, &self.addr).await?;
         let mut client = client_on(&line);
         let (queue, receiver) = mpsc::channel(QUEUE);
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id: self.options.cluster_id.read().clone(),
-            node: self.options.node,
-            version: self.options.version.clone(),
-            boot: self.options.boot,
-        };
+        let hello = self.options.hello();
         // The queue is empty, so this cannot fail; the hello is the first frame.
         let _ = queue.try_send(Frame { id: 0, body: Some(frame::Body::Hello(hello)) });
         let opened = tokio::time::timeout(OPEN_MAX, client.link(Batched::new(receiver)));
@@ -316,12 +334,10 @@ impl Keeper {
         for frame in envelope.frames {
             match frame.body {
                 Some(frame::Body::Reply(reply)) => pending.complete(frame.id, reply),
-                Some(frame::Body::Hello(hello)) if hello.node == self.node.0 => {
-                    self.heard.hello(hello.boot);
+                Some(frame::Body::Hello(hello)) if hello.node != self.node.0 => {
+                    return Err(LinkEnd::OtherNode { found: NodeId(hello.node) });
                 }
-                Some(frame::Body::Hello(hello)) => {
-                    return Err(LinkEnd::Stranger { expected: self.node, found: hello.node });
-                }
+                Some(frame::Body::Hello(hello)) => self.heard.hello(&hello)?,
                 Some(frame::Body::Request(_)) | None => {}
             }
         }
@@ -337,8 +353,18 @@ fn ping(connected: &Connected) {
 }
 
 /// A client for calls, and for the stream of a link.
-pub(super) fn client_on(line: &Line) -> RanchClient<tonic::transport::Channel> {
+pub(super) fn client_on(line: &Line) -> RanchClient<Channel> {
     RanchClient::new(line.channel.clone())
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX)
+}
+
+/// A plain client to `addr` for calls outside the frames of a link, whoever is there.
+///
+/// # Errors
+/// [`ShardError::Unavailable`] when it cannot be reached.
+pub async fn connect(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
+    let line = Dialer::default().dial(NodeId(0), addr).await;
+    let line = line.map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
+    Ok(client_on(&line))
 }

@@ -79,6 +79,12 @@ impl Links {
         self.peers.read().iter().map(|(node, peer)| (*node, peer.addr.clone())).collect()
     }
 
+    /// The address a peer is looked for at.
+    #[must_use]
+    pub fn addr(&self, node: NodeId) -> Option<String> {
+        self.peers.read().get(&node).map(|peer| peer.addr.clone())
+    }
+
     /// The link to a peer, started if need be; `None` when its address is not known.
     #[must_use]
     pub fn get(&self, node: NodeId, lane: Lane) -> Option<Arc<Link>> {
@@ -107,8 +113,7 @@ impl Links {
             let detail = format!("node {node} cannot be reached");
             return Err(ShardError::Unavailable { detail });
         }
-        let addr = self.peers.read().get(&node).map(|peer| peer.addr.clone());
-        let line = self.dialer.dial(node, &addr.ok_or_else(|| no_address(node))?).await;
+        let line = self.dialer.dial(node, &self.addr(node).ok_or_else(|| no_address(node))?).await;
         let line = line.map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
         Ok(client_on(&line))
     }

@@ -14,6 +14,7 @@ use rocksdb::{
 
 use super::engine::{EngineError, EngineWriter, LogEngine, Row, Visit};
 use super::options::LogOptions;
+use crate::damage::is_read_failure;
 use crate::rocks_metrics::BACKGROUND_ERRORS;
 
 /// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
@@ -86,13 +87,14 @@ fn database_options(options: &LogOptions) -> Options {
 #[allow(clippy::needless_pass_by_value)] // taken by value so that it fits `map_err`
 fn classify(error: rocksdb::Error) -> EngineError {
     let kind = error.kind();
+    let unreadable = is_read_failure(&error);
     let detail = error.into_string();
     match kind {
         // RocksDB has no kind of its own for a held lock; it names the file it could not lock.
         ErrorKind::IOError if detail.contains("/LOCK") && detail.contains("lock ") => {
             EngineError::Locked { detail }
         }
-        ErrorKind::Corruption => EngineError::Corrupt { detail },
+        _ if unreadable => EngineError::Corrupt { detail },
         _ => EngineError::Failed { detail },
     }
 }

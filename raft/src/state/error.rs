@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use ranch_proto::keys::KeyError;
 use ranch_proto::value::ValueError;
+use ranch_proto::versions::Span;
 
 use crate::convert::Incomplete;
+use crate::damage;
 use crate::state::snapshot::SnapshotFault;
 
 /// Why state could not be opened, read, applied or replaced.
@@ -97,6 +99,12 @@ pub enum StateError {
     /// A header without its body, or the other way round.
     #[error("a scroll in the state database has a header but no text")]
     HalfScroll,
+    /// A tenant has other scrolls than its totals say.
+    #[error("tenant {tenant} has other scrolls in the state database than its totals say")]
+    Uncounted {
+        /// The tenant.
+        tenant: String,
+    },
     /// A log entry that is not one.
     #[error("log entry {index} does not decode: {source}")]
     MalformedEntry {
@@ -107,16 +115,27 @@ pub enum StateError {
     },
     /// A log entry written by a newer version.
     #[error(
-        "log entry {index} has version {found}, this program applies version {known}: \
-         upgrade this node to the version of the others"
+        "log entry {index} was written at cluster version {found}, and this binary can do {known}: \
+         run the version the other machines run"
     )]
     UnknownEntryVersion {
         /// Its index.
         index: u64,
         /// Its version.
         found: u32,
-        /// The only one known here.
-        known: u32,
+        /// Those known here.
+        known: Span,
+    },
+    /// The ranch has gone beyond what this binary can, or never came so far.
+    #[error(
+        "this ranch is at cluster version {found}, and this binary can do {known}: run the version \
+         the other machines run"
+    )]
+    ClusterVersion {
+        /// As the directory has it.
+        found: u32,
+        /// Those known here.
+        known: Span,
     },
     /// Entries to apply came out of order.
     #[error("log entry {found} cannot be applied after entry {applied}")]
@@ -143,7 +162,9 @@ impl StateError {
     pub fn loss(&self) -> Option<&'static str> {
         match self {
             Self::Corrupt { .. } => Some("its state was damaged"),
-            Self::Engine { source, .. } if is_damage(source) => Some("its state was damaged"),
+            Self::Engine { source, .. } if damage::is_read_failure(source) => {
+                Some("its state was damaged")
+            }
             _ => None,
         }
     }
@@ -161,13 +182,6 @@ impl StateError {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
-}
-
-/// Whether files are not as they were written, or not there.
-fn is_damage(error: &rocksdb::Error) -> bool {
-    let says = |text: &str| error.as_ref().contains(text);
-    let reading = says("for random read") || says("sequentially reading");
-    error.kind() == rocksdb::ErrorKind::Corruption || (reading && says("No such file"))
 }
 
 impl From<StateError> for io::Error {

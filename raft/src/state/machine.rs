@@ -127,7 +127,7 @@ impl StateMachine {
         let mut answers = Vec::new();
         let mut batch = ApplyBatch::default();
         for entry in entries {
-            if begins_batch(&entry) {
+            if self.begins_batch(&entry) {
                 self.commit(std::mem::take(&mut batch))?;
             }
             answers.push(self.stage(entry, &mut batch)?);
@@ -171,6 +171,20 @@ impl StateMachine {
         }
     }
 
+    /// Whether the entries before this one are to be written without it.
+    fn begins_batch(&self, entry: &Entry) -> bool {
+        let index = entry.log_id.index;
+        index.is_multiple_of(BATCH_ALIGNMENT) || self.progress.cues().ends_before(index)
+    }
+
+    /// Lets those go on who wait for what is applied now.
+    fn cue(&self) {
+        let last = self.progress.applied();
+        if self.progress.cues().wants(last) {
+            unhurried(|| self.progress.cues().reached(last));
+        }
+    }
+
     /// Does something with the store; damage it meets is noted.
     fn noting<T>(
         &mut self,
@@ -197,6 +211,7 @@ impl StateMachine {
         let membership = changed.then(|| self.applied.last_membership.clone());
         self.progress.advance(last, membership);
         self.machine.publish();
+        self.cue();
         Ok(())
     }
 
@@ -222,12 +237,9 @@ impl StateMachine {
         self.applied = meta.clone();
         self.progress.install(meta);
         self.machine.publish();
+        self.cue();
         Ok(())
     }
-}
-
-fn begins_batch(entry: &Entry) -> bool {
-    entry.log_id.index.is_multiple_of(BATCH_ALIGNMENT)
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -254,7 +266,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
             let full = batch.is_full();
             next = if full { None } else { entries.next().now_or_never().flatten() };
-            let goes_on = matches!(&next, Some(Ok((entry, _))) if !begins_batch(entry));
+            let goes_on = matches!(&next, Some(Ok((entry, _))) if !self.begins_batch(entry));
             if !goes_on {
                 let whole = std::mem::take(&mut batch);
                 self.noting(|machine| machine.commit(whole))?;

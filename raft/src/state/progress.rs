@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use ranch_proto::ids::GroupId;
 use tokio::sync::watch;
 
+use crate::state::cue::Cues;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
 /// Shared between a state machine, its readers and the store that flushes it.
@@ -20,6 +21,7 @@ pub struct Progress {
     applied: Mutex<SnapshotMeta>,
     durable: Mutex<SnapshotMeta>,
     snapshot: Mutex<Option<SnapshotMeta>>,
+    cues: Cues,
 }
 
 impl Progress {
@@ -33,6 +35,7 @@ impl Progress {
             applied: Mutex::new(found.clone()),
             durable: Mutex::new(found),
             snapshot: Mutex::new(None),
+            cues: Cues::default(),
         }
     }
 
@@ -54,6 +57,11 @@ impl Progress {
     /// Index of the last entry whose effects are on disk; 0 when there is none.
     pub fn durable_applied(&self) -> u64 {
         index_of(&self.durable.lock())
+    }
+
+    /// Who waits for an index to be applied, and for nothing after it.
+    pub(crate) fn cues(&self) -> &Cues {
+        &self.cues
     }
 
     /// Whether something applied is not on disk yet.

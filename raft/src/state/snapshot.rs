@@ -6,7 +6,7 @@
 //! change of the database's manifest. So after a crash at any step the state is the old one or
 //! the new one, and the transfer simply starts again.
 
-mod hash;
+pub(crate) mod hash;
 mod source;
 mod stage;
 #[cfg(test)]
@@ -24,6 +24,7 @@ use crate::state::progress::Progress;
 use crate::state::store::StateStore;
 use crate::types::TypeConfig;
 
+pub(crate) use source::applied;
 pub use source::{SnapshotPiece, SnapshotSource};
 pub(crate) use stage::StagedSnapshot;
 pub use stage::{SnapshotFault, SnapshotStage};

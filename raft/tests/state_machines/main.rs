@@ -7,6 +7,7 @@
 mod calls;
 mod crash;
 mod feed;
+mod hash;
 mod isolation;
 mod large;
 mod meta;
@@ -15,7 +16,9 @@ mod model;
 mod moves;
 mod purge;
 mod repeats;
+mod restore;
 mod semantics;
 mod snapshot;
 mod staging;
 mod support;
+mod versions;

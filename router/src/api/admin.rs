@@ -7,7 +7,8 @@ use ranch_proto::Shards;
 use serde::Serialize;
 
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
-use crate::api::{Call, Methods, lifecycle, metrics, tenants};
+use crate::api::tenants::restore;
+use crate::api::{Call, Methods, backup, lifecycle, metrics, tenants, verify};
 use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -21,6 +22,8 @@ const BODY_MAX: u64 = 64 * 1024;
 pub enum Endpoint<'a> {
     /// Nodes, shards, leaders, lag.
     Cluster,
+    /// Whether all copies are alike.
+    Verify,
     /// Machines and leaders.
     Lifecycle(lifecycle::Endpoint<'a>),
     /// Everything in numbers; not below `admin/`.
@@ -41,6 +44,10 @@ pub enum Endpoint<'a> {
     Key(&'a str, &'a str),
     /// Everything a tenant has.
     Archive(&'a str),
+    /// What goes into backups.
+    Backup(backup::Endpoint<'a>),
+    /// What comes from them.
+    Restore(restore::Endpoint<'a>),
 }
 
 /// A tenant, as `ranch status` lists it.
@@ -62,9 +69,20 @@ impl<'a> Endpoint<'a> {
     /// The endpoint at a path below `admin/`.
     pub fn find(path: &'a str) -> Option<Self> {
         if let Some(below) = path.strip_prefix("cluster/") {
+            if below == "verify" {
+                return Some(Self::Verify);
+            }
             return lifecycle::Endpoint::find(below).map(Self::Lifecycle);
         }
+        if let Some(below) = path.strip_prefix("backup/") {
+            return backup::Endpoint::find(below).map(Self::Backup);
+        }
+        if let Some(below) = path.strip_prefix("restore/") {
+            return restore::Endpoint::find(below).map(Self::Restore);
+        }
         match path.strip_prefix("tenants/") {
+            None if path == "backup" => Some(Self::Backup(backup::Endpoint::About)),
+            None if path == "restore" => Some(Self::Restore(restore::Endpoint::List)),
             None if path == "cluster" => Some(Self::Cluster),
             None if path == "tenants" => Some(Self::Tenants),
             None | Some("") => None,
@@ -92,9 +110,11 @@ impl<'a> Endpoint<'a> {
             | Self::TenantStats(_)
             | Self::Archive(_) => Methods::READ,
             Self::Lifecycle(_) => lifecycle::Endpoint::METHODS,
+            Self::Backup(endpoint) => endpoint.methods(),
+            Self::Restore(endpoint) => endpoint.methods(),
             Self::Keys(_) => Methods::READ_AND_POST,
             Self::Key(..) => Methods::DELETE,
-            Self::AddTenant | Self::RestoreTenant(_) => Methods::POST,
+            Self::AddTenant | Self::RestoreTenant(_) | Self::Verify => Methods::POST,
             Self::Tenant(_) => Methods::ONE,
         }
     }
@@ -108,6 +128,7 @@ pub async fn answer<S: Shards>(
 ) -> Result<Answer, ApiError> {
     match *endpoint {
         Endpoint::Cluster => Ok(cluster(call).await),
+        Endpoint::Verify => verify::answer(call).await,
         Endpoint::Lifecycle(endpoint) => {
             let body = read(call, body).await?;
             lifecycle::answer(call, endpoint, &body).await
@@ -134,6 +155,8 @@ pub async fn answer<S: Shards>(
         Endpoint::Keys(id) => tenants::keys::list(call, id),
         Endpoint::Key(id, key) => tenants::keys::revoke(call, id, key).await,
         Endpoint::Archive(id) => tenants::archive::archive(call, id).await,
+        Endpoint::Backup(endpoint) => backup::answer(call, endpoint).await,
+        Endpoint::Restore(endpoint) => restore::answer(call, endpoint, body).await,
     }
 }
 

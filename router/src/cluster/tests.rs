@@ -3,7 +3,8 @@
 use ranch_proto::ReplicaId;
 use ranch_proto::schema::record::What;
 use ranch_proto::schema::{
-    ClusterRecord, NodeRecord, Record, ReplicaProgress, Sending, ShardRecord,
+    ClusterRecord, NodeRecord, Record, ReplicaProgress, Sending, ShardRecord, Verified,
+    VerifiedReplica, verified::Verdict,
 };
 
 use super::*;
@@ -159,4 +160,81 @@ fn what_moves_is_accounted_for_and_no_problem() {
     let moves = Moves { running: 1, waiting: 1, bytes_left: 1_500, eta_s: Some(5) };
     assert_eq!(cluster.moves, Some(moves));
     assert_eq!((cluster.nodes[0].duty, cluster.nodes[3].duty), ("serving", "leaving"));
+}
+
+#[test]
+fn what_keeps_the_ranch_from_the_next_version_is_said() {
+    use ranch_proto::versions::{Span, Support};
+
+    let (one, two) = (Span { min: 1, max: 1 }, Span { min: 1, max: 2 });
+    let account = |at: u32, formats: [Option<Span>; 3]| {
+        let mut directory = directory();
+        let cluster = ClusterRecord { version: at, ..directory.cluster.clone().unwrap() };
+        directory.apply(Record { what: Some(What::Cluster(cluster)), removed: false });
+        let answers = (1..).zip(formats).map(|(id, formats)| {
+            let (id, answer) = answer(id, Vec::new());
+            let versions = formats.map(|formats| Support { formats, protocols: one }.to_wire());
+            (id, answer.map(|answer| NodeStatusReply { versions, ..answer }))
+        });
+        put_together(&directory, &answers.collect())
+    };
+    let mixed = account(1, [Some(two), None, Some(two)]);
+    assert_eq!((mixed.version, mixed.next_version), (1, None));
+    assert_eq!(mixed.nodes[1].formats, Versions { min: 1, max: 1 }, "one that says nothing");
+    assert_eq!(mixed.notes, ["the ranch stays at cluster version 1 until node2 can do 2, too"]);
+    let ready = account(1, [Some(two); 3]);
+    assert_eq!(ready.next_version, Some(2));
+    assert!(ready.notes[0].contains("upgrade --finish"), "{:?}", ready.notes);
+    let done = account(2, [Some(two); 3]);
+    assert_eq!((done.version, done.next_version, done.notes.len()), (2, None, 0));
+    let shown = serde_json::to_value(&done).unwrap();
+    assert_eq!(shown["cluster_version"], 2);
+    assert_eq!(shown["nodes"][0]["protocols"], serde_json::json!({"min": 1, "max": 1}));
+}
+
+/// A comparison at which node 3's copy differed from the others'.
+fn differing(at_ms: u64, majority: &'static [u8]) -> Verified {
+    let one = |node, hash: &'static [u8]| VerifiedReplica {
+        replica: replica(node),
+        hash: hash.into(),
+        ..Default::default()
+    };
+    Verified {
+        verdict: Verdict::Differ.into(),
+        index: 77,
+        at_ms,
+        replicas: vec![one(1, b"a"), one(2, b"a"), one(3, b"b")],
+        majority: majority.into(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn copies_that_differ_are_a_problem_until_they_are_replaced_or_alike() {
+    let problems = |leader: GroupStatus, other: GroupStatus| {
+        let meta = leading(0, 2, 4, 100);
+        let answers = Answers::from([
+            answer(1, vec![other]),
+            answer(2, vec![meta, leader]),
+            answer(3, vec![group(1, 3, "follower", 4)]),
+        ]);
+        put_together(&directory(), &answers).problems
+    };
+    let follower = || group(1, 1, "follower", 4);
+    let leader = |verified| GroupStatus { verified, ..leading(1, 2, 4, 100) };
+    let found = problems(leader(Some(differing(5, b"a"))), follower());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("shard 1 differ at entry 77: node 3's is not like"), "{found:?}");
+    let undecided = problems(leader(Some(differing(5, b""))), follower());
+    assert!(undecided[0].contains("no majority of them agrees"), "{undecided:?}");
+    // Who led before knows it, and who leads now has found them alike since, or not compared yet.
+    let led = GroupStatus { verified: Some(differing(5, b"a")), ..follower() };
+    assert_eq!(problems(leader(None), led.clone()).len(), 1);
+    let alike = Verified { verdict: Verdict::Alike.into(), at_ms: 6, ..Default::default() };
+    assert!(problems(leader(Some(alike)), led).is_empty());
+    // Replaced: another replica of node 3 is a member now.
+    let voters = vec![replica(1), replica(2), ReplicaId::new(NodeId(3), 2).0];
+    let renewed = GroupStatus { voters, ..leader(Some(differing(5, b"a"))) };
+    let found = problems(renewed, follower());
+    assert!(!found.iter().any(|problem| problem.contains("differ")), "{found:?}");
 }

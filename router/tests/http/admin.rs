@@ -98,7 +98,8 @@ async fn the_cluster_as_ranch_status_shows_it() {
     assert_eq!(cluster["status"], "ok", "{cluster}");
     let node = serde_json::json!({
         "id": 1, "name": "node1", "addr": "127.0.0.1:7101", "pid": 101, "state": "up",
-        "duty": "serving", "version": "0.1.0",
+        "duty": "serving", "version": "0.1.0", "formats": {"min": 1, "max": 1},
+        "protocols": {"min": 1, "max": 1},
     });
     assert_eq!(cluster["nodes"][0], node);
     let shard = serde_json::json!({
@@ -134,4 +135,26 @@ async fn health_needs_no_key_and_follows_the_leaders() {
     assert_eq!(anyone.get("/health/live").await.status.as_u16(), 200);
     anyone.get("/health/ready").await.is(503, "{\"status\":\"not ready\"}");
     assert_eq!(anyone.get("/health").await.json()["status"], "down");
+}
+
+#[tokio::test]
+async fn copies_are_compared_shard_by_shard() {
+    let router = Router::start().await;
+    let admin = router.client(ADMIN);
+    let reply = admin.post("/api/v2/admin/cluster/verify?wait_s=0&id=7", "").await;
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+    let answer = reply.json();
+    assert_eq!((&answer["id"], &answer["verdict"]), (&7.into(), &"running".into()));
+    assert_eq!(answer["meta"]["verdict"], "alike");
+    let [first, second] = &answer["shards"].as_array().unwrap()[..] else { panic!("{answer}") };
+    assert_eq!((&first["verdict"], &first["index"]), (&"alike".into(), &10.into()));
+    assert_eq!(first["hash"], "ab".repeat(16));
+    assert_eq!(first["replicas"][2]["replica"], "3.1");
+    assert_eq!((&second["verdict"], &second["hash"]), (&"running".into(), &().into()));
+    let late = admin.post("/api/v2/admin/cluster/verify?wait_s=601", "").await;
+    assert_eq!((late.status.as_u16(), &late.json()["field"]), (400, &"wait_s".into()));
+    let tenant = router.client(WILL).post("/api/v2/admin/cluster/verify", "").await;
+    assert_eq!(tenant.status.as_u16(), 403);
+    let got = admin.get("/api/v2/admin/cluster/verify").await;
+    assert_eq!(got.status.as_u16(), 405);
 }

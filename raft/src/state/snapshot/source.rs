@@ -118,7 +118,8 @@ fn start(store: &Arc<StateStore>, group: GroupId) -> Result<(Opening, Pieces), S
     Ok((opening, pieces))
 }
 
-fn applied(
+/// What is applied in a snapshot of the database.
+pub(crate) fn applied(
     snapshot: &SnapshotWithThreadMode<'_, DB>,
     group: GroupId,
 ) -> Result<SnapshotMeta, StateError> {
