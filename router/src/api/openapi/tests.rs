@@ -100,45 +100,50 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
             rest::Endpoint::Delete => "delete/{c}",
         },
         Target::Batch => "batch",
-        Target::Admin(endpoint) => match endpoint {
-            admin::Endpoint::Cluster => "admin/cluster",
-            admin::Endpoint::Lifecycle(endpoint) => match endpoint {
-                lifecycle::Endpoint::Drain(_) => "admin/cluster/nodes/{id}/drain",
-                lifecycle::Endpoint::Undrain(_) => "admin/cluster/nodes/{id}/undrain",
-                lifecycle::Endpoint::Remove(_) => "admin/cluster/nodes/{id}/remove",
-                lifecycle::Endpoint::Transfer(_) => "admin/cluster/shards/{id}/transfer",
-                lifecycle::Endpoint::FinishUpgrade => "admin/cluster/upgrade/finish",
-                lifecycle::Endpoint::Token => "admin/cluster/tokens",
-            },
-            admin::Endpoint::Metrics => "metrics",
-            admin::Endpoint::Tenants => "admin/tenants",
-            admin::Endpoint::AddTenant => "admin/tenants/add",
-            admin::Endpoint::Tenant(_) => "admin/tenants/{id}",
-            admin::Endpoint::RestoreTenant(_) => "admin/tenants/{id}/restore",
-            admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
-            admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
-            admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
-            admin::Endpoint::Verify => "admin/cluster/verify",
-            admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
-            admin::Endpoint::Backup(endpoint) => match endpoint {
-                backup::Endpoint::About => "admin/backup",
-                backup::Endpoint::Records => "admin/backup/records",
-                backup::Endpoint::Open => "admin/backup/copies",
-                backup::Endpoint::Close(_) => "admin/backup/copies/{copy}",
-                backup::Endpoint::Piece(..) => "admin/backup/copies/{copy}/{piece}",
-                backup::Endpoint::Bytes(..) => "admin/backup/copies/{copy}/{piece}/bytes",
-            },
-            admin::Endpoint::Restore(endpoint) => match endpoint {
-                restore::Endpoint::List => "admin/restore",
-                restore::Endpoint::Begin => "admin/restore/tenants",
-                restore::Endpoint::Scrolls(_) => "admin/restore/tenants/{id}/scrolls",
-                restore::Endpoint::Finish(_) => "admin/restore/tenants/{id}/finish",
-            },
-        },
+        Target::Admin(endpoint) => admin_template(endpoint),
         Target::Reload => "reload",
         Target::OpenApi => "openapi.json",
         Target::Later(_) | Target::Nothing => return None,
     })
+}
+
+/// The same of an endpoint for administrators.
+fn admin_template(endpoint: &admin::Endpoint<'_>) -> &'static str {
+    match endpoint {
+        admin::Endpoint::Cluster => "admin/cluster",
+        admin::Endpoint::Lifecycle(endpoint) => match endpoint {
+            lifecycle::Endpoint::Drain(_) => "admin/cluster/nodes/{id}/drain",
+            lifecycle::Endpoint::Undrain(_) => "admin/cluster/nodes/{id}/undrain",
+            lifecycle::Endpoint::Remove(_) => "admin/cluster/nodes/{id}/remove",
+            lifecycle::Endpoint::Transfer(_) => "admin/cluster/shards/{id}/transfer",
+            lifecycle::Endpoint::FinishUpgrade => "admin/cluster/upgrade/finish",
+            lifecycle::Endpoint::Token => "admin/cluster/tokens",
+        },
+        admin::Endpoint::Metrics => "metrics",
+        admin::Endpoint::Tenants => "admin/tenants",
+        admin::Endpoint::AddTenant => "admin/tenants/add",
+        admin::Endpoint::Tenant(_) => "admin/tenants/{id}",
+        admin::Endpoint::RestoreTenant(_) => "admin/tenants/{id}/restore",
+        admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
+        admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
+        admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
+        admin::Endpoint::Verify => "admin/cluster/verify",
+        admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
+        admin::Endpoint::Backup(endpoint) => match endpoint {
+            backup::Endpoint::About => "admin/backup",
+            backup::Endpoint::Records => "admin/backup/records",
+            backup::Endpoint::Open => "admin/backup/copies",
+            backup::Endpoint::Close(_) => "admin/backup/copies/{copy}",
+            backup::Endpoint::Piece(..) => "admin/backup/copies/{copy}/{piece}",
+            backup::Endpoint::Bytes(..) => "admin/backup/copies/{copy}/{piece}/bytes",
+        },
+        admin::Endpoint::Restore(endpoint) => match endpoint {
+            restore::Endpoint::List => "admin/restore",
+            restore::Endpoint::Begin => "admin/restore/tenants",
+            restore::Endpoint::Scrolls(_) => "admin/restore/tenants/{id}/scrolls",
+            restore::Endpoint::Finish(_) => "admin/restore/tenants/{id}/finish",
+        },
+    }
 }
 
 /// A path that leads to an operation.

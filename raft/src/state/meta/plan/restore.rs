@@ -38,7 +38,7 @@ pub(super) fn begin(
         return same(known, &from);
     }
     let salted = with_salts(cluster, &asked.salts)?;
-    let keys = match keys(directory, &tenant.id, asked.keys) {
+    let keys = match keys(directory, &tenant.id, &asked.keys) {
         Err(Refused { status, .. }) if asked.keys_or_none && status == MetaStatus::MetaExists => {
             Vec::new()
         }
@@ -108,7 +108,7 @@ fn with_salts(cluster: &ClusterRecord, salts: &[Bytes]) -> Result<Option<Cluster
 }
 
 /// The records of keys as they were: revoked ones stay so.
-fn keys(directory: &Directory, owner: &str, keys: Vec<KeyRecord>) -> Result<Vec<Record>, Refused> {
+fn keys(directory: &Directory, owner: &str, keys: &[KeyRecord]) -> Result<Vec<Record>, Refused> {
     let mut records: Vec<Record> = Vec::with_capacity(keys.len());
     for (at, key) in keys.iter().enumerate() {
         let hash = check_key(key, owner)?;
