@@ -79,7 +79,7 @@ pub async fn serve(
         node: node.clone(),
         admin_key,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        security: secure::node(&config, &node)?,
+        security: secure::followed(&config, Some(&node))?,
     };
     let mut stopping = std::pin::pin!(stop.or_parent_gone(follow_parent));
     let mut running = tokio::select! {

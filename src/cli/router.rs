@@ -61,7 +61,7 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
         machine::listen(&config.router.listen, key).await?
     };
     secure::warn_if_open(&config);
-    let security = secure::router(&config)?;
+    let security = secure::followed(&config, None)?;
     let protection = secure::front(&config, &security)?;
     let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options(security)));
     let stopped = stop.or_parent_gone(args.follow_parent);

@@ -19,31 +19,25 @@ pub struct Protection {
     pub certificates: Vec<Watched>,
 }
 
-/// How a node's connections to others are protected. To be called in a runtime.
-pub fn node(config: &Config, node: &NodeConfig) -> Result<Security, MachineError> {
-    links(config, &node.name, &Identity::node(&config.cluster.name, NodeId(node.id)))
-}
-
-/// How a router's connections to nodes are protected. To be called in a runtime.
-pub fn router(config: &Config) -> Result<Security, MachineError> {
-    links(config, ROUTER_STEM, &Identity::router(&config.cluster.name))
-}
-
-/// As [`node`] or, where none runs here, [`router`], without following the files.
+/// How a node's connections to others are protected, or those of a router where there is none.
+/// The files are read this once.
 pub fn of(config: &Config, node: Option<&NodeConfig>) -> Result<Security, MachineError> {
+    let cluster = &config.cluster.name;
     let (stem, identity) = match node {
-        Some(node) => (node.name.as_str(), Identity::node(&config.cluster.name, NodeId(node.id))),
-        None => (ROUTER_STEM, Identity::router(&config.cluster.name)),
+        Some(node) => (node.name.as_str(), Identity::node(cluster, NodeId(node.id))),
+        None => (ROUTER_STEM, Identity::router(cluster)),
     };
     let Some(dir) = &config.tls.dir else { return Ok(Security::Plain) };
     Ok(Security::Tls(Material::open(&CertFiles::new(dir), stem, &identity)?))
 }
 
-fn links(config: &Config, stem: &str, identity: &Identity) -> Result<Security, MachineError> {
-    let Some(dir) = &config.tls.dir else { return Ok(Security::Plain) };
-    let credentials = Material::open(&CertFiles::new(dir), stem, identity)?;
-    credentials.follow();
-    Ok(Security::Tls(credentials))
+/// As [`of`], and the files are followed from then on. To be called in a runtime.
+pub fn followed(config: &Config, node: Option<&NodeConfig>) -> Result<Security, MachineError> {
+    let security = of(config, node)?;
+    if let Some(credentials) = security.credentials() {
+        credentials.follow();
+    }
+    Ok(security)
 }
 
 /// What protects clients' connections, and what of `links` the router is to speak of: nodes speak

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ranch_proto::api_key::Secret;
 use ranch_proto::config::host_and_port;
+use ranch_proto::tls::Security;
 
 use super::super::error::CliError;
 use super::super::local::{ADMIN_KEY_FILE, DEMO_KEY_FILE, Local};
@@ -96,13 +97,11 @@ impl Plan {
     /// Makes sure that the certificates are there, which each process would find out only later.
     pub fn check_certificates(&self) -> Result<(), CliError> {
         let config = &self.local.config;
-        let checked = self
-            .local
-            .nodes()
-            .into_iter()
-            .try_for_each(|node| secure::node(config, node).map(drop));
-        let checked = checked.and_then(|()| secure::front(config, &secure::router(config)?));
-        Ok(checked.map(drop)?)
+        for node in self.local.nodes() {
+            secure::of(config, Some(node))?;
+        }
+        secure::of(config, None)?;
+        Ok(secure::front(config, &Security::Plain).map(drop)?)
     }
 
     /// What is started, in words.
