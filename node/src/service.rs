@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use ranch_proto::link::{Batched, Caller};
 use ranch_proto::schema::ranch_server::Ranch;
 use ranch_proto::schema::{
-    Envelope, Frame, JoinReply, JoinRequest, NodeStatusReply, NodeStatusRequest, ProbeReply,
+    Envelope, Frame, Hello, JoinReply, JoinRequest, NodeStatusReply, NodeStatusRequest, ProbeReply,
     ProbeRequest, RanchSettings, SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
 use ranch_proto::tls::Complaints;

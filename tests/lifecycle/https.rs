@@ -169,7 +169,8 @@ async fn an_https_certificate_is_replaced_while_clients_speak() {
     until("the new certificate", LIMIT, probe).await.unwrap();
     assert!(front.curl(&["/health/live"]).await.is_err(), "and the old one is not");
     // Many connections at once, each with a handshake of its own.
-    let asks = (0..20).map(|_| front.curl_by(&new_ca, &["-H", &bearer, "/api/v2/version"]));
+    let args = ["-H", &*bearer, "/api/v2/version"];
+    let asks = (0..20).map(|_| front.curl_by(&new_ca, &args));
     for answer in futures_util::future::join_all(asks).await {
         answer.expect("each is answered");
     }

@@ -1,7 +1,7 @@
 //! HTTPS: the certificate clients are shown, and what is said to those that come without TLS.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Https {
         Reloaded::open(paths, move |texts| Self::make(&cert, &key, texts)).map(Arc::new)
     }
 
-    fn make(cert: &PathBuf, key: &PathBuf, texts: &[Vec<u8>]) -> Result<Self, TlsError> {
+    fn make(cert: &Path, key: &Path, texts: &[Vec<u8>]) -> Result<Self, TlsError> {
         let text = |index: usize| texts.get(index).map(Vec::as_slice).unwrap_or_default();
         let chain = certificates(cert, text(0))?;
         let private = private_key(key, text(1))?;
@@ -57,12 +57,12 @@ impl Https {
         let not_after_s = chain[0].not_after_s;
         let provider = provider();
         let unusable =
-            |error: &Error| TlsError::Unusable { path: key.clone(), detail: error.to_string() };
+            |error: &Error| TlsError::Unusable { path: key.to_owned(), detail: error.to_string() };
         let ders = chain.into_iter().map(|certificate| certificate.der).collect();
         let own =
             CertifiedKey::from_der(ders, private, &provider).map_err(|error| match error {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    TlsError::KeyMismatch { cert: cert.clone(), key: key.clone() }
+                    TlsError::KeyMismatch { cert: cert.to_owned(), key: key.to_owned() }
                 }
                 error => unusable(&error),
             })?;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::finding::Finding;
 use crate::cli::error::CliError;
-use crate::cli::http::{Call, ClientError, Http};
+use crate::cli::http::{Call, ClientError};
 use crate::cli::key_file;
 use crate::cli::local::{ADMIN_KEY_FILE, Local};
 use crate::cli::options::AdminArgs;
