@@ -147,12 +147,12 @@ impl ServerCertVerifier for Own {
 pub fn fault(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(error) = inner.or_else(|| error.downcast_ref()) {
-            return Some(words(error));
+        if let Some(fault) = error.downcast_ref() {
+            return Some(words(fault));
         }
-        next = error.source();
+        // The source of such an error is that of what it wraps, which would be passed over.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
     None
 }
