@@ -5,8 +5,8 @@
 //! this file does the waiting and sending. A client sees nothing of an election: a failed attempt
 //! goes to another replica at once, later ones after a short, growing, jittered wait, until the
 //! request's deadline. Where the leader is there and only the way to it is cut, a node that reaches
-//! it sends the request on. A write that once got no answer stays doubtful whatever is heard later, and
-//! when time runs out it is reported so, never as a plain failure.
+//! it sends the request on. A write that once got no answer stays doubtful whatever is heard later,
+//! and when time runs out it is reported so, never as a plain failure.
 
 mod chase;
 mod error;
