@@ -3,6 +3,7 @@
 mod api;
 mod backup;
 mod bench;
+mod certs;
 mod doctor;
 mod download;
 mod error;
@@ -21,9 +22,11 @@ mod options;
 mod output;
 mod router;
 mod scroll;
+mod secure;
 mod shutdown;
 mod status;
 mod tenant;
+mod trust;
 mod up;
 mod upgrade;
 mod verify_state;
@@ -75,6 +78,9 @@ enum Command {
     Versions,
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
+    /// Certificates of the ranch's machines: make, renew, show.
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Compare the copies of every shard, row by row: all must be alike.
     VerifyState(verify_state::VerifyStateArgs),
     /// Examine this machine: clock, disk, addresses, limits; and name remedies.
@@ -153,6 +159,7 @@ impl Command {
             Self::Upgrade(args) => upgrade::run(args).await,
             Self::Versions => upgrade::say_versions(),
             Self::Status(args) => status::run(args).await,
+            Self::Certs(command) => certs::run(&command),
             Self::VerifyState(args) => verify_state::run(args).await,
             Self::Doctor(args) => doctor::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,

@@ -5,6 +5,7 @@
 //! and heal in the file of its family. A fault that may turn out to have done nothing counts
 //! what it did, since a run whose faults did not bite proves nothing.
 
+pub mod certs;
 pub mod clock;
 pub mod disk;
 pub mod link;
@@ -123,6 +124,8 @@ pub enum FaultKind {
     Upgrade,
     /// Leaderships of all shards are handed on without a pause.
     TransferStorm,
+    /// All certificates and keys are made anew, again and again.
+    CertRotation,
     /// Its disk is full.
     DiskFull,
     /// Its disk writes nothing, and who tries waits.
@@ -182,7 +185,8 @@ impl FaultKind {
             | Self::Replace
             | Self::LongDead
             | Self::Upgrade
-            | Self::TransferStorm => None,
+            | Self::TransferStorm
+            | Self::CertRotation => None,
             Self::DiskFull | Self::DiskStall | Self::DiskSlow | Self::DiskError => {
                 Some(Need::Disks)
             }
@@ -212,6 +216,7 @@ impl FaultKind {
                 | Self::ClockJump
                 | Self::ClockDrift
                 | Self::TransferStorm
+                | Self::CertRotation
                 | Self::DiskSlow
                 | Self::Join
                 | Self::Leave
@@ -284,6 +289,8 @@ pub enum Wound {
     Link(link::Slowed),
     /// Clocks that are wrong.
     Clock(clock::Wrong),
+    /// Certificates that do not stay.
+    Certs(certs::Rotation),
     /// Leaderships that do not stay.
     Storm(storm::Storm),
     /// Disks that do not work.
@@ -311,6 +318,9 @@ impl Wound {
             None if blow.spec.kind == FaultKind::TransferStorm => {
                 Ok(Self::Storm(storm::Storm::begin(ranch, rng)))
             }
+            None if blow.spec.kind == FaultKind::CertRotation => {
+                Ok(Self::Certs(certs::Rotation::begin(ranch)))
+            }
             None if blow.spec.kind.changes_members() => {
                 members::Change::begin(blow, ranch).await.map(Self::Members)
             }
@@ -336,6 +346,7 @@ impl Wound {
             Self::Network(cut) => cut.heal().map(Some),
             Self::Link(slowed) => slowed.heal(ranch).map(Some),
             Self::Clock(wrong) => wrong.heal().map(Some),
+            Self::Certs(rotation) => Ok(Some(rotation.heal(ranch))),
             Self::Storm(storm) => Ok(Some(storm.heal())),
             Self::Disk(faulty) => faulty.heal(ranch).map(Some),
             Self::Rot(rotten) => rotten.heal(ranch).map(Some),

@@ -48,6 +48,8 @@ pub struct Layout {
     pub verify_interval_s: u64,
     /// Lines added to `[limits]`.
     pub limits: String,
+    /// Whether nodes and routers talk by TLS.
+    pub tls: bool,
     /// Seconds after which a machine that is away is replaced; 0 for never.
     pub replace_dead_after_s: u64,
 }
@@ -68,6 +70,7 @@ impl Default for Layout {
             log_keep_entries: 64,
             verify_interval_s: 3_600,
             limits: String::new(),
+            tls: false,
             replace_dead_after_s: 0,
         }
     }
@@ -102,6 +105,8 @@ pub struct Place {
     pub router: SocketAddr,
     /// The nodes, by ascending id.
     pub nodes: Vec<NodePlace>,
+    /// Where certificates belong, if there are to be any.
+    pub certs: Option<PathBuf>,
 }
 
 impl Layout {
@@ -128,10 +133,11 @@ impl Layout {
             })
             .collect::<Vec<_>>();
         let config = dir.path().join("ranch.toml");
+        let certs = self.tls.then(|| dir.path().join("certs"));
         let listed = &nodes[..self.nodes as usize];
-        std::fs::write(&config, self.config(router, listed))
+        std::fs::write(&config, self.config(router, listed, certs.as_deref()))
             .map_err(HarnessError::io(format!("writing {}", config.display())))?;
-        Ok(Place { disks, dir, config, router, nodes })
+        Ok(Place { disks, dir, config, router, nodes, certs })
     }
 
     /// Number of all machines that have a place.
@@ -159,11 +165,12 @@ impl Layout {
         (1..=self.machines()).filter(|_| own).map(|node| Disk::make(dir, node, mib)).collect()
     }
 
-    /// The text of `ranch.toml` with these nodes in it.
+    /// The text of `ranch.toml` with these nodes in it, and certificates there.
     pub(crate) fn config<'a>(
         &self,
         router: SocketAddr,
         nodes: impl IntoIterator<Item = &'a NodePlace>,
+        certs: Option<&Path>,
     ) -> String {
         let Self { shards, replicas, flush_interval_ms, log_keep_entries, .. } = self;
         let Self { verify_interval_s, limits, .. } = self;
@@ -178,10 +185,14 @@ impl Layout {
             self.replace_dead_after_s,
             self.world.is_some()
         );
+        if let Some(certs) = certs {
+            let certs = toml::Value::from(certs.to_string_lossy().as_ref());
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, "dir = {certs}");
+        }
         for node in nodes {
             let NodePlace { id, name, addr, listen, data_dir } = node;
             let data_dir = toml::Value::from(data_dir.to_string_lossy().as_ref());
-            // Writing to a String cannot fail.
             let _ = write!(
                 text,
                 "\n[[node]]\nid = {id}\nname = \"{name}\"\naddr = \"{addr}\"\n\

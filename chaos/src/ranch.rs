@@ -17,6 +17,7 @@ use crate::fault::clock;
 use crate::layout::{Layout, NodePlace, Place};
 use crate::process::{Process, Recipe};
 use crate::reaper::Reaper;
+use crate::tool;
 use crate::wait::until;
 use crate::world::disk::Disk;
 use crate::world::network::{Network, ROUTER_NAME};
@@ -54,13 +55,18 @@ impl Ranch {
     /// # Errors
     /// When no place can be made for it.
     pub fn prepare(binary: impl Into<PathBuf>, layout: &Layout) -> Result<Self, HarnessError> {
-        let binary = binary.into();
+        let binary: PathBuf = binary.into();
         let network = layout.world.map(|_| Network::build(layout.machines())).transpose()?;
         let relay = layout.detour_seed.map(Relay::start).transpose()?;
         if layout.clocks {
             clock::prepare(&(1..=layout.machines()).collect::<Vec<_>>())?;
         }
         let place = layout.place()?;
+        if place.certs.is_some() {
+            let binary = binary.to_string_lossy();
+            let config = place.config.to_string_lossy();
+            tool::run(&binary, &["certs", "init", "--config", &*config])?;
+        }
         let reaper = Arc::new(Reaper::start()?);
         let process = |name: &str, role: &[&str]| {
             let mut args: Vec<_> = role.iter().map(Into::into).collect();
@@ -177,6 +183,19 @@ impl Ranch {
     #[must_use]
     pub fn config(&self) -> &Path {
         &self.place.config
+    }
+
+    /// Where its certificates are, if it has any.
+    #[must_use]
+    pub fn certs(&self) -> Option<&Path> {
+        self.place.certs.as_deref()
+    }
+
+    /// How often its processes have taken up new certificates, by what their logs say.
+    #[must_use]
+    pub fn renewed(&self) -> usize {
+        let logs = self.nodes.values().chain([&self.router]).map(Process::log);
+        logs.map(|log| log.matches("are in use;").count()).sum()
     }
 
     /// The directory that holds everything of this ranch.

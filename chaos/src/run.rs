@@ -149,6 +149,7 @@ fn layout(plan: &Plan) -> Layout {
         verify_interval_s,
         world: *world,
         disk_mib,
+        tls: scenario.ranch.tls,
         clocks: scenario.needs(Need::Clocks, *world),
         detour_seed: scenario.needs(Need::Detour, *world).then_some(*seed),
         ..Layout::default()

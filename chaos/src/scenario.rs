@@ -13,7 +13,7 @@ use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 29] = [
+const CATALOG: [(&str, &str); 30] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -36,6 +36,7 @@ const CATALOG: [(&str, &str); 29] = [
     ("bit-rot-minority", include_str!("../scenarios/bit-rot-minority.toml")),
     ("stale-backup", include_str!("../scenarios/stale-backup.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("cert-rotation", include_str!("../scenarios/cert-rotation.toml")),
     ("rolling-upgrade", include_str!("../scenarios/rolling-upgrade.toml")),
     ("grow-shrink", include_str!("../scenarios/grow-shrink.toml")),
     ("replace-dead", include_str!("../scenarios/replace-dead.toml")),
@@ -142,6 +143,8 @@ pub struct RanchShape {
     /// Size of each node's own disk in MiB, where the topology and this machine allow one; with 0
     /// all share the disk that is there.
     pub disk_mib: u64,
+    /// Whether its processes talk by TLS.
+    pub tls: bool,
 }
 
 /// Where the processes of a ranch are.
@@ -200,6 +203,7 @@ impl Default for RanchShape {
             verify_interval_s: 10,
             snapshots_min: 0,
             disk_mib: 0,
+            tls: false,
         }
     }
 }
@@ -266,6 +270,10 @@ impl Scenario {
     }
 
     fn fits_its_topology(&self) -> Result<(), String> {
+        let rotates = self.faults.iter().any(|fault| fault.kind == FaultKind::CertRotation);
+        if rotates && !self.ranch.tls {
+            return Err("CertRotation needs `tls = true` in [ranch]".to_owned());
+        }
         if self.ranch.topology == Topology::Namespaces {
             let fits = self.ranch.nodes + self.ranch.spare <= NODES_MAX;
             return if fits { Ok(()) } else { Err(format!("at most {NODES_MAX} nodes")) };

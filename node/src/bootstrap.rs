@@ -72,6 +72,10 @@ impl Entrance<'_> {
             }
             check_protocols(&probes)?;
             let others = self.config.nodes.len() - 1;
+            if self.is_secure() && probes.values().any(|probe| probe.gone) {
+                // Its certificate opens nothing else, so it could not ask to join.
+                return Err(NodeError::Gone { id: NodeId(self.node.id) });
+            }
             if probes.values().any(|probe| probe.has_data) {
                 if self.join(identity).await? {
                     return Ok(Place::Member);
@@ -95,6 +99,10 @@ impl Entrance<'_> {
         }
     }
 
+    fn is_secure(&self) -> bool {
+        self.links.options().security.credentials().is_some()
+    }
+
     fn is_first(&self) -> bool {
         self.config.nodes.iter().all(|other| other.id >= self.node.id)
     }
@@ -105,7 +113,8 @@ impl Entrance<'_> {
         let probes = others.map(|other| async move {
             let asked = async {
                 let mut client = self.links.client(NodeId(other.id)).await.ok()?;
-                client.probe(ProbeRequest { node: self.node.id }).await.ok()
+                let asked = client.probe(ProbeRequest { node: self.node.id }).await;
+                asked.inspect_err(|status| self.links.complain_of(NodeId(other.id), status)).ok()
             };
             let reply = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?.into_inner();
             let ours = reply.node == other.id && reply.cluster_name == self.config.cluster.name;

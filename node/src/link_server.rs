@@ -5,27 +5,36 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use ranch_proto::schema::{Envelope, Frame, frame};
+use ranch_proto::ShardError;
+use ranch_proto::schema::{Envelope, Frame, Reply, frame, reply};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
+use crate::outcast::CLEARING_MAX;
 use crate::replicas::Replicas;
+use crate::standing::Standing;
 
 /// Requests of one link under way; beyond it the link is not read, and the peer's queue fills.
 const UNDER_WAY: usize = 8_192;
+
+/// After the end of a node its link is kept for so long: it asks whether its replicas may go.
+const AFTER_END: Duration = CLEARING_MAX.saturating_add(Duration::from_secs(5));
 
 type Answering = Pin<Box<dyn Future<Output = Frame> + Send>>;
 
 /// Serves a link until either side ends it.
 pub(crate) async fn serve(
     replicas: Arc<Replicas>,
+    standing: Standing,
     mut inbound: Streaming<Envelope>,
     out: mpsc::Sender<Frame>,
 ) {
     let mut under_way: FuturesUnordered<Answering> = FuturesUnordered::new();
+    let mut over = std::pin::pin!(has_left(&replicas, standing));
     loop {
         tokio::select! {
             biased;
@@ -37,7 +46,7 @@ pub(crate) async fn serve(
             message = inbound.next(), if under_way.len() < UNDER_WAY => {
                 let Some(Ok(envelope)) = message else { return };
                 for frame in envelope.frames {
-                    let Some(mut answering) = begin(&replicas, frame) else { continue };
+                    let Some(mut answering) = begin(&replicas, standing, frame) else { continue };
                     let Some(frame) = answering.as_mut().now_or_never() else {
                         under_way.push(answering);
                         continue;
@@ -47,15 +56,40 @@ pub(crate) async fn serve(
                     }
                 }
             }
+            () = &mut over => return,
         }
     }
 }
 
-fn begin(replicas: &Arc<Replicas>, frame: Frame) -> Option<Answering> {
+/// Ready some time after the node at the other end has left the ranch.
+async fn has_left(replicas: &Replicas, standing: Standing) {
+    let Standing::Node(node) = standing else { return std::future::pending().await };
+    let mut epochs = replicas.shared.feed.epochs();
+    loop {
+        if replicas.shared.feed.directory().read().gone.contains_key(&node) {
+            return tokio::time::sleep(AFTER_END).await;
+        }
+        if epochs.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn begin(replicas: &Arc<Replicas>, standing: Standing, frame: Frame) -> Option<Answering> {
     let Some(frame::Body::Request(request)) = frame.body else { return None };
     let (replicas, id) = (Arc::clone(replicas), frame.id);
+    if let Err(error) = standing.check(&request) {
+        replicas.refusals.count(&error);
+        tracing::debug!("a request is refused: {error}");
+        return Some(Box::pin(std::future::ready(refusal(id, error))));
+    }
     Some(Box::pin(async move {
         let reply = replicas.handle(request).await;
         Frame { id, body: Some(frame::Body::Reply(reply)) }
     }))
+}
+
+fn refusal(id: u64, error: ShardError) -> Frame {
+    let body = Some(reply::Body::Refusal(error.into()));
+    Frame { id, body: Some(frame::Body::Reply(Reply { body })) }
 }

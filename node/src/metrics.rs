@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ranch_proto::ShardError;
 use ranch_proto::process;
 use ranch_proto::schema::{DiskRoom, MetricFamily};
+use ranch_proto::tls::Certified as _;
 use ranch_raft::log::{FSYNC_BUCKETS_US, LogStats};
 
 use crate::replicas::Replicas;
@@ -76,6 +77,9 @@ impl Replicas {
         all.extend(disk(&self.room.status()));
         all.extend(log(&self.shared.log.stats()));
         all.extend(self.shared.store.metrics());
+        if let Some(credentials) = self.shared.links.options().security.credentials() {
+            all.extend(credentials.metrics());
+        }
         all.extend(self.verifier.metrics());
         all
     }

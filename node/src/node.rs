@@ -9,6 +9,7 @@ use ranch_proto::config::{Config, NodeConfig};
 use ranch_proto::directory::SharedDirectory;
 use ranch_proto::link::{LinkOptions, Links, MESSAGE_MAX};
 use ranch_proto::schema::ranch_server::RanchServer;
+use ranch_proto::tls::{Complaints, Security};
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{self, Timers};
 use ranch_raft::log::LogStore;
@@ -17,7 +18,6 @@ use ranch_raft::{DamageNote, GroupCore};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tonic::transport::server::TcpIncoming;
 
 use crate::accounts;
 use crate::announce::announce;
@@ -27,6 +27,7 @@ use crate::disk::Disk;
 use crate::error::NodeError;
 use crate::hand_over::Successors;
 use crate::identity::Identity;
+use crate::incoming;
 use crate::joining::settings_of;
 use crate::lives::Lives;
 use crate::local::LocalShards;
@@ -62,6 +63,8 @@ pub struct NodeOptions {
     pub admin_key: Option<Secret>,
     /// Version of the binary.
     pub version: String,
+    /// How its connections are protected.
+    pub security: Security,
 }
 
 /// A running node.
@@ -96,21 +99,22 @@ impl Node {
         let replicas = Arc::new(Replicas::new(shared, room, lives));
         let identity = Arc::new(RwLock::new(identity));
         let (stop_server, stopping) = oneshot::channel::<()>();
+        let complaints = Arc::<Complaints>::default();
         let service = RanchServer::new(Service {
             replicas: Arc::clone(&replicas),
             identity: Arc::clone(&identity),
             cluster_name: options.config.cluster.name.clone(),
+            complaints: Arc::clone(&complaints),
             settings: settings_of(&options.config),
         });
         let service =
             service.max_decoding_message_size(MESSAGE_MAX).max_encoding_message_size(MESSAGE_MAX);
         let server = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
             .initial_stream_window_size(MESSAGE_MAX as u32)
             .initial_connection_window_size(MESSAGE_MAX as u32)
             .add_service(service)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                incoming::accept(listener, options.security.clone(), complaints),
                 async {
                     // Dropping the sender stops the server, too.
                     let _ = stopping.await;
@@ -191,6 +195,7 @@ fn links(options: &NodeOptions) -> Arc<Links> {
         version: options.version.clone(),
         boot: fastrand::u64(1..),
         cluster_id: Arc::default(),
+        security: options.security.clone(),
     });
     for (other, addr) in others(options) {
         links.set_peer(other, &addr);

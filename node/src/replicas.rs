@@ -236,6 +236,7 @@ impl Replicas {
             groups,
             metrics: self.metrics(),
             disk: Some(self.room.status()),
+            tls_problems: self.shared.links.options().security.problems(),
             versions: Some(Support::ours().to_wire()),
         }
     }

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
-use ranch_proto::link::Batched;
+use ranch_proto::link::{Batched, Caller};
 use ranch_proto::schema::ranch_server::Ranch;
 use ranch_proto::schema::{
     Envelope, Frame, JoinReply, JoinRequest, NodeStatusReply, NodeStatusRequest, ProbeReply,
     ProbeRequest, RanchSettings, SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
+use ranch_proto::tls::Complaints;
 use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use crate::joining::admit;
 use crate::link_server;
 use crate::replicas::Replicas;
 use crate::snapshot::Incoming;
+use crate::standing::Standing;
 
 /// Replies that may wait to be written on one link.
 const REPLIES: usize = 16_384;
@@ -37,6 +39,8 @@ pub(crate) struct Service {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) identity: Arc<RwLock<Identity>>,
     pub(crate) cluster_name: String,
+    /// Who was refused of late.
+    pub(crate) complaints: Arc<Complaints>,
     /// What a machine that joins must have as the others have it.
     pub(crate) settings: RanchSettings,
 }
@@ -61,8 +65,52 @@ impl Service {
         Frame { id: 0, body: Some(frame::Body::Hello(hello)) }
     }
 
+    /// Who calls, if that is one this node talks to.
+    fn admit(&self, caller: &Caller) -> Result<Standing, Status> {
+        let standing = self.standing(caller)?;
+        if let Standing::Node(node) = standing
+            && self.is_gone(node)
+        {
+            let why = format!(
+                "node {node} has left this ranch, and its certificate is worth nothing any more"
+            );
+            return Err(self.refuse(caller, why));
+        }
+        Ok(standing)
+    }
+
+    /// Who calls, also one that has left.
+    fn standing(&self, caller: &Caller) -> Result<Standing, Status> {
+        let standing = Standing::of(caller.identity.as_ref(), &self.cluster_name);
+        standing.map_err(|why| self.refuse(caller, why))
+    }
+
+    /// All that a node is told that has left.
+    fn farewell(&self) -> ProbeReply {
+        let identity = self.identity.read();
+        ProbeReply {
+            node: identity.node,
+            has_data: identity.incarnation != 0,
+            cluster_id: identity.cluster_id.clone(),
+            cluster_name: self.cluster_name.clone(),
+            gone: true,
+            ..ProbeReply::default()
+        }
+    }
+
+    fn is_gone(&self, node: NodeId) -> bool {
+        self.replicas.shared.feed.directory().read().gone.contains_key(&node)
+    }
+
+    /// Refuses a caller, and has the log know.
+    fn refuse(&self, caller: &Caller, why: String) -> Status {
+        let host = caller.addr.map_or_else(|| "?".to_owned(), |addr| addr.ip().to_string());
+        self.complaints.warn(&format!("a call from {host} is refused"), &why);
+        Status::permission_denied(why)
+    }
+
     /// Takes the peer's hello off the stream and checks it.
-    async fn greet(&self, inbound: &mut Streaming<Envelope>) -> Result<(), Status> {
+    async fn greet(&self, inbound: &mut Streaming<Envelope>) -> Result<Hello, Status> {
         let first = tokio::time::timeout(HELLO_LIMIT, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let mut frames = first.map(|envelope| envelope.frames).unwrap_or_default().into_iter();
@@ -81,8 +129,15 @@ impl Service {
                 hello.version, hello.node, support.formats
             )));
         }
-        self.check_cluster(&hello.cluster_id)
+        self.check_cluster(&hello.cluster_id)?;
+        Ok(hello)
     }
+}
+
+/// Who made the connection a request came by.
+fn caller<T>(request: &Request<T>) -> Caller {
+    let known = request.extensions().get::<Caller>().cloned();
+    known.unwrap_or(Caller { addr: None, identity: None })
 }
 
 #[tonic::async_trait]
@@ -94,12 +149,15 @@ impl Ranch for Service {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
+        let caller = caller(&request);
+        let standing = self.admit(&caller)?;
         let mut inbound = request.into_inner();
-        self.greet(&mut inbound).await?;
+        let hello = self.greet(&mut inbound).await?;
+        standing.check_claim(hello.node).map_err(|why| self.refuse(&caller, why))?;
         let (out, replies) = mpsc::channel(REPLIES);
         // The queue is new and empty, so the hello fits.
         let _ = out.try_send(self.hello());
-        tokio::spawn(link_server::serve(Arc::clone(&self.replicas), inbound, out));
+        tokio::spawn(link_server::serve(Arc::clone(&self.replicas), standing, inbound, out));
         Ok(Response::new(Box::pin(Batched::new(replies).map(Ok))))
     }
 
@@ -107,6 +165,7 @@ impl Ranch for Service {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(&caller(&request))?;
         let request = request.into_inner();
         self.check_cluster(&request.cluster_id)?;
         let (events, stream) = mpsc::channel(16);
@@ -118,8 +177,12 @@ impl Ranch for Service {
         &self,
         request: Request<Streaming<SnapshotPart>>,
     ) -> Result<Response<SnapshotReply>, Status> {
+        let caller = caller(&request);
+        let standing = self.admit(&caller)?;
         let mut parts = request.into_inner();
         let incoming = Incoming::begin(&mut parts).await?;
+        let (from, vote) = (incoming.head.from, incoming.head.vote.as_ref());
+        standing.check_replica(from, vote).map_err(|why| self.refuse(&caller, why))?;
         self.check_cluster(&incoming.head.cluster_id)?;
         let core = self.replicas.core(GroupId(incoming.head.group));
         let core = core.filter(|core| core.replica() == ReplicaId(incoming.head.target));
@@ -133,23 +196,40 @@ impl Ranch for Service {
 
     async fn node_status(
         &self,
-        _request: Request<NodeStatusRequest>,
+        request: Request<NodeStatusRequest>,
     ) -> Result<Response<NodeStatusReply>, Status> {
+        self.admit(&caller(&request))?;
         Ok(Response::new(self.replicas.status()))
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        if self.admit(&caller(&request))? != Standing::Anyone {
+            let refused = "this ranch talks by TLS, so a machine needs an id and a certificate \
+                           before it joins: list it in ranch.toml, and `ranch certs issue` its \
+                           certificate";
+            return Ok(Response::new(JoinReply {
+                refused: refused.into(),
+                ..JoinReply::default()
+            }));
+        }
         let joined = admit(&self.replicas, &self.settings, request.into_inner()).await;
         joined.map(Response::new)
     }
 
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
-        let asker = NodeId(request.into_inner().node);
+        let caller = caller(&request);
+        let standing = self.standing(&caller)?;
+        let claimed = request.into_inner().node;
+        standing.check_claim(claimed).map_err(|why| self.refuse(&caller, why))?;
+        let asker = NodeId(claimed);
         let (gone, at) = {
             let directory = self.replicas.shared.feed.directory().read();
             let at = directory.cluster.is_some().then(|| directory.version());
             (directory.gone.contains_key(&asker), at)
         };
+        if gone && standing == Standing::Node(asker) {
+            return Ok(Response::new(self.farewell()));
+        }
         let meta_leader = self.replicas.meta().and_then(|meta| meta.core().leader().1);
         let identity = self.identity.read();
         Ok(Response::new(ProbeReply {

@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod schema;
 pub mod shards;
 pub mod stage;
+pub mod tls;
 pub mod value;
 pub mod versions;
 

@@ -4,15 +4,18 @@
 //! to their replies by id; frames that wait together leave as one message. It reconnects by
 //! itself, answers nothing twice, and says [`ShardError::Unknown`](crate::ShardError) for every
 //! request that was under way when it broke. [`Links`] holds the links of a process by peer and
-//! lane; [`RemoteShards`] is the [`Shards`](crate::Shards) of a router outside any node.
+//! lane; [`RemoteShards`] is the [`Shards`](crate::Shards) of a router outside any node. Whether
+//! bytes go plain or by TLS is decided where a connection is made, on either side ([`Wire`]).
 
 mod batch;
 mod connection;
+mod dial;
 mod filter;
 mod heard;
 mod pending;
 mod pool;
 mod remote;
+mod wire;
 
 pub use batch::Batched;
 pub use connection::{Link, LinkOptions, Sent, connect};
@@ -21,6 +24,7 @@ pub use filter::{Filter, Verdict};
 pub use heard::Peer;
 pub use pool::{Lane, Links};
 pub use remote::RemoteShards;
+pub use wire::{Caller, Wire};
 
 /// Largest message on a link, in bytes: a batch of frames and one frame more.
 pub const MESSAGE_MAX: usize = 8 << 20;

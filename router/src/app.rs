@@ -74,6 +74,14 @@ impl<S: Shards> App<S> {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The cluster as it is, and what is wrong with this router.
+    pub async fn cluster(&self) -> Cluster {
+        let mut cluster = cluster::gather(&*self.shards).await;
+        let certificates = self.options.certificates.iter().flat_map(|all| all.0.problems());
+        cluster.problems.extend(certificates.map(|what| format!("this router: {what}")));
+        cluster
+    }
+
     /// The cluster as it was a moment ago. Whoever asks while it is being gathered waits for that
     /// one account, however many ask.
     pub async fn recent_cluster(&self) -> Arc<Cluster> {
@@ -83,7 +91,7 @@ impl<S: Shards> App<S> {
         {
             return Arc::clone(cluster);
         }
-        let cluster = Arc::new(cluster::gather(&*self.shards).await);
+        let cluster = Arc::new(self.cluster().await);
         *known = Some((Instant::now(), Arc::clone(&cluster)));
         cluster
     }

@@ -146,6 +146,10 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
         if let Some(disk) = answer.and_then(|answer| answer.disk).filter(|disk| disk.full) {
             cluster.problems.push(disk_full(*id, &record.name, &disk));
         }
+        let certificates = answer.iter().flat_map(|answer| &answer.tls_problems);
+        cluster
+            .problems
+            .extend(certificates.map(|what| format!("node {id} ({}): {what}", record.name)));
     }
     let meta = shard(directory, answers, GroupId::META, &mut cluster);
     cluster.meta = directory.cluster.is_some().then_some(meta);

@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod date;
 pub(crate) mod guard;
+pub(crate) mod https;
 pub(crate) mod linger;
 pub(crate) mod negotiate;
 pub(crate) mod params;

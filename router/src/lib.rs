@@ -26,7 +26,8 @@ mod metrics;
 mod request_log;
 mod tally;
 
+pub use http::https::{Https, HttpsFiles};
 pub use http::server::{RouterError, serve};
-pub use options::Options;
+pub use options::{HttpsKey, Options, Watched};
 pub use request_log::TARGET as REQUEST_LOG;
 pub use tenants_file::{Summary, TenantsFile, TenantsFileError};

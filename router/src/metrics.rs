@@ -37,6 +37,7 @@ pub struct Metrics {
     retries: [AtomicU64; RETRIES.len()],
     connections: AtomicI64,
     turned_away: AtomicU64,
+    without_tls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +79,7 @@ impl Default for Metrics {
             retries: std::array::from_fn(|_| AtomicU64::new(0)),
             connections: AtomicI64::new(0),
             turned_away: AtomicU64::new(0),
+            without_tls: AtomicU64::new(0),
         }
     }
 }
@@ -125,6 +127,11 @@ impl Metrics {
         Open(self)
     }
 
+    /// Counts a connection on which no TLS could be agreed on.
+    pub fn no_tls(&self) {
+        self.without_tls.fetch_add(1, Relaxed);
+    }
+
     /// Everything counted so far.
     pub fn families(&self) -> Vec<MetricFamily> {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
@@ -143,6 +150,9 @@ impl Metrics {
         let name = "ranch_http_connections_turned_away_total";
         let away = MetricFamily::counter(name, "Connections answered 503, as there were too many.");
         all.push(away.with(&[], self.turned_away.load(Relaxed) as f64));
+        let name = "ranch_http_tls_failures_total";
+        let failed = MetricFamily::counter(name, "Connections on which no TLS was agreed on.");
+        all.push(failed.with(&[], self.without_tls.load(Relaxed) as f64));
         all.extend(process::metrics("ranch_router_process"));
         all
     }

@@ -1,14 +1,23 @@
 //! What a router may do and how long it waits: the router's part of the configuration, as values
 //! ready for use.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ranch_proto::config::{LimitsConfig, RouterConfig};
+use ranch_proto::tls::Certified;
+
+use crate::http::https::HttpsFiles;
 
 /// Limits, deadlines and origins of one router.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// The certificate for HTTPS; plain HTTP without.
+    pub https: Option<HttpsKey>,
+    /// Certificates of this process that no node speaks of.
+    pub certificates: Vec<Watched>,
     /// Origins browsers may call from; `*` is any.
     pub cors_origins: Vec<String>,
     /// A tenants file to follow.
@@ -37,11 +46,33 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
+/// A certificate for HTTPS.
+#[derive(Clone)]
+pub struct HttpsKey(pub Arc<HttpsFiles>);
+
+/// Certificates whose state is shown.
+#[derive(Clone)]
+pub struct Watched(pub Arc<dyn Certified>);
+
+impl fmt::Debug for HttpsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpsKey")
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
 impl Options {
     /// The options `ranch.toml` gives.
     #[must_use]
     pub fn from_config(router: &RouterConfig, limits: &LimitsConfig) -> Self {
         Self {
+            https: None,
+            certificates: Vec::new(),
             cors_origins: router.cors_origins.clone(),
             tenants_file: router.tenants.clone(),
             log_requests: router.log_requests,

@@ -160,7 +160,8 @@ impl ClientError {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
             Self::Unreachable { .. } | Self::Broken { .. } | Self::TimedOut { .. } => true,
-            Self::Url { .. } | Self::NoKey | Self::Unexpected { .. } => false,
+            Self::Url { .. } | Self::Ca { .. } | Self::Untrusted { .. } => false,
+            Self::NoKey | Self::Unexpected { .. } => false,
         }
     }
 }

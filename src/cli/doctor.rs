@@ -86,7 +86,7 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
     findings.push(peers::versions(&peers));
     findings.push(memory::judge(&memory::look(&peers.pids(&mine)), &local.config, mine.len()));
     findings.extend(keys::judge(&keys::look(&local.root)));
-    findings.extend(certificates::judge(&local.config));
+    findings.extend(certificates::judge(&local.config, mine.first()));
     findings.extend(addresses::fronts(&local.config, &mine).await);
     findings.extend(ranch::ask(&args.admin, &local).await);
     findings

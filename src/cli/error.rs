@@ -9,6 +9,7 @@ use ranch_proto::config::ConfigError;
 
 use super::backup::BackupError;
 use super::bench::BenchError;
+use super::certs::CertsError;
 use super::http::ClientError;
 use super::import::ImportError;
 use super::machine::MachineError;
@@ -29,6 +30,9 @@ pub enum CliError {
     /// The ranch did not answer, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Certificates could not be made.
+    #[error(transparent)]
+    Certs(#[from] CertsError),
     /// A phext could not be stored.
     #[error(transparent)]
     Import(#[from] ImportError),

@@ -10,10 +10,13 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ranch_proto::api_key::Secret;
+
+use super::trust::{self, Trust};
 
 /// Longest wait for an answer to begin; a router answers or gives up well before.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
@@ -34,6 +37,22 @@ pub enum ClientError {
         url: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Nobody can be believed.
+    #[error("cannot check a certificate by {by}: {reason}")]
+    Ca {
+        /// By what it was to be checked.
+        by: String,
+        /// Why it cannot.
+        reason: String,
+    },
+    /// Whoever answers there is not to be believed.
+    #[error("{url} is not trusted: {reason}")]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A tenant's key is needed.
     #[error("no key: give a tenant's API key with --key or RANCH_KEY")]
@@ -144,24 +163,37 @@ impl Call {
 /// A client of one router.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     authorization: Option<HeaderValue>,
 }
 
 impl Http {
-    /// A client for the router at `url` that presents `key`. Connects when first used.
+    /// A client for the router at `url`, believed as `trust` has it where that is https://, that
+    /// presents `key`. Connects when first used.
     ///
     /// # Errors
-    /// [`ClientError::Url`].
-    pub fn new(url: &str, key: Option<&Secret>) -> Result<Self, ClientError> {
+    /// [`ClientError::Url`], [`ClientError::Ca`].
+    pub fn new(url: &str, trust: &Trust, key: Option<&Secret>) -> Result<Self, ClientError> {
+        let base = base_of(url)?;
+        // Finding the system's CAs takes a while.
+        let needed = base.starts_with("https://");
+        let none = Trust::Own(std::path::PathBuf::new());
+        let tls = if needed { trust } else { &none }.config()?;
         let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
         let authorization = key.map(authorization).transpose()?;
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            base: base_of(url)?,
+            client: Client::builder(TokioExecutor::new()).build(
+                HttpsConnectorBuilder::new()
+                    .with_tls_config(tls)
+                    .https_or_http()
+                    .enable_http1()
+                    .wrap_connector(connector),
+            ),
+            base,
             authorization,
         })
     }
@@ -191,6 +223,9 @@ impl Http {
         match tokio::time::timeout(ANSWER_MAX, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if error.is_connect() => {
+                if let Some(reason) = trust::fault(&error) {
+                    return Err(ClientError::Untrusted { url: self.base.clone(), reason });
+                }
                 Err(ClientError::Unreachable { url: self.base.clone(), reason: innermost(&error) })
             }
             Ok(Err(error)) => Err(self.broken(&call.what, &error)),
@@ -325,8 +360,8 @@ fn base_of(url: &str) -> Result<String, ClientError> {
     let fault = |reason| ClientError::Url { url: url.to_owned(), reason };
     let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let uri: Uri = with_scheme.parse().map_err(|_| fault("it cannot be read"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(fault("only http:// is spoken yet"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(fault("only http:// and https:// are spoken"));
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err(fault("the host is missing"));
@@ -365,7 +400,8 @@ mod tests {
             assert_eq!(base_of(given).unwrap(), "http://h:1", "{given}");
         }
         assert_eq!(base_of("http://h/ranch/").unwrap(), "http://h/ranch");
-        for bad in ["", "https://h", "http://", "http://h/?q", "http://h h"] {
+        assert_eq!(base_of("https://h/").unwrap(), "https://h");
+        for bad in ["", "ftp://h", "http://", "http://h/?q", "http://h h"] {
             assert!(base_of(bad).is_err(), "{bad}");
         }
     }

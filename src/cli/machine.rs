@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ranch_proto::tls::TlsError;
 use tokio::net::TcpListener;
 
 /// Why a node or router could not start, or had to stop.
@@ -37,6 +38,9 @@ pub enum MachineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
     /// No such node.
     #[error(
         "no [[node]] is named {name}: choose one of {known} with --name, or add it to ranch.toml"

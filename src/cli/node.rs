@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use ranch_node::{Node, NodeOptions};
 use ranch_proto::config::{Config, NodeConfig};
+use ranch_proto::tls::Security;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -14,7 +15,7 @@ use super::local::{self, ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
 use super::shutdown::StopSignals;
-use super::{join, key_file, logging, machine, router};
+use super::{join, key_file, logging, machine, router, secure};
 
 /// Arguments of `ranch node`.
 #[derive(Debug, Args)]
@@ -72,9 +73,14 @@ pub async fn serve(
         None => key_file::read_or_make(&local.root.join(ADMIN_KEY_FILE))?,
     });
     let config = Arc::new(local.config);
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let options =
-        NodeOptions { config: Arc::clone(&config), node: node.clone(), admin_key, version };
+    secure::warn_if_open(&config);
+    let options = NodeOptions {
+        config: Arc::clone(&config),
+        node: node.clone(),
+        admin_key,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        security: secure::followed(&config, Some(&node))?,
+    };
     let mut stopping = std::pin::pin!(stop.or_parent_gone(follow_parent));
     let mut running = tokio::select! {
         started = Node::start(options) => started.map_err(MachineError::from)?,
@@ -123,10 +129,11 @@ impl Front {
         let key = format!("[[node]] {} listen", node.name);
         let listener = machine::listen(addr, &key).await?;
         let (shards, config) = (running.shards(), Arc::clone(config));
+        let protection = secure::front(&config, &Security::Plain)?;
         let task = tokio::spawn(async move {
             // Dropping the sender says the same as sending.
             let stopped = async { drop(stopped.await) };
-            router::serve(listener, shards, &config, stopped).await
+            router::serve((listener, shards), &config, protection, stopped).await
         });
         Ok(Self { task: Some(task), stop })
     }

@@ -6,8 +6,9 @@ use clap::Args;
 use ranch_proto::api_key::Secret;
 
 use super::error::CliError;
-use super::http::Http;
+use super::http::{ClientError, Http};
 use super::local::Local;
+use super::trust::Trust;
 use super::{key_file, local};
 
 /// Where the ranch is.
@@ -16,6 +17,22 @@ pub struct UrlArgs {
     /// Address of a router.
     #[arg(long, env = "RANCH_URL", default_value = "http://127.0.0.1:1337", value_name = "URL")]
     pub url: String,
+    /// CA certificates (PEM) that vouch for an https:// router, as a ranch's ca.crt [default: those
+    /// of this system].
+    #[arg(long, env = "RANCH_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+impl UrlArgs {
+    /// Whom to believe there.
+    pub fn trust(&self) -> Trust {
+        self.ca.clone().map_or(Trust::System, Trust::Ca)
+    }
+
+    /// A client for it with a key.
+    pub fn http(&self, key: Option<&Secret>) -> Result<Http, ClientError> {
+        Http::new(&self.url, &self.trust(), key)
+    }
 }
 
 /// How a tenant's scrolls are reached.
@@ -72,7 +89,7 @@ pub struct AdminKeyArg {
 impl ClientArgs {
     /// A client for this ranch with the tenant's key.
     pub fn http(&self) -> Result<Http, CliError> {
-        Ok(Http::new(&self.url.url, self.key.as_ref())?)
+        Ok(self.url.http(self.key.as_ref())?)
     }
 }
 
@@ -85,7 +102,7 @@ impl AdminArgs {
             None => key_file::read(&local.root.join(local::ADMIN_KEY_FILE))?
                 .ok_or_else(|| CliError::NoAdminKey { looked_at: local.root.clone() })?,
         };
-        Ok((Http::new(&self.url.url, Some(&key))?, local))
+        Ok((self.url.http(Some(&key))?, local))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ranch_proto::config::Config;
 use ranch_proto::link::{LinkOptions, RemoteShards};
+use ranch_proto::tls::Security;
 use ranch_proto::{GroupId, NodeId, Shards};
 use ranch_router::{Options, tenants_file};
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use super::error::CliError;
 use super::local::Local;
 use super::machine::MachineError;
 use super::options::LocalArgs;
+use super::secure::{self, Protection};
 use super::shutdown::StopSignals;
 use super::{inherit, logging, machine};
 
@@ -58,7 +60,10 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     } else {
         machine::listen(&config.router.listen, key).await?
     };
-    let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options()));
+    secure::warn_if_open(&config);
+    let security = secure::followed(&config, None)?;
+    let protection = secure::front(&config, &security)?;
+    let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options(security)));
     let stopped = stop.or_parent_gone(args.follow_parent);
     let mut stopped = std::pin::pin!(stopped);
     if args.relieve {
@@ -70,7 +75,7 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     if args.inherit {
         inherit::say_serving();
     }
-    serve(listener, shards, &config, stopped).await?;
+    serve((listener, shards), &config, protection, stopped).await?;
     tracing::info!("the router has stopped");
     Ok(())
 }
@@ -92,18 +97,21 @@ async fn leaders_known(shards: &RemoteShards) {
 
 /// Answers on `listener` until `stopped`, following the tenants file if there is one.
 pub async fn serve<S: Shards>(
-    listener: TcpListener,
-    shards: Arc<S>,
+    (listener, shards): (TcpListener, Arc<S>),
     config: &Config,
+    protection: Protection,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), MachineError> {
     if let Some(path) = &config.router.tenants {
         check_tenants(path)?;
     }
     if let Ok(addr) = listener.local_addr() {
-        tracing::info!(%addr, "the router is listening");
+        let scheme = if protection.https.is_some() { "https" } else { "http" };
+        tracing::info!(%addr, scheme, "the router is listening");
     }
+    let Protection { https, certificates } = protection;
     let options = Options::from_config(&config.router, &config.limits);
+    let options = Options { https, certificates, ..options };
     Ok(ranch_router::serve(listener, shards, options, stopped).await?)
 }
 
@@ -137,11 +145,12 @@ fn addresses(config: &Config) -> Vec<(NodeId, String)> {
     config.nodes.iter().map(|node| (NodeId(node.id), node.addr.clone())).collect()
 }
 
-fn link_options() -> LinkOptions {
+fn link_options(security: Security) -> LinkOptions {
     LinkOptions {
         node: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         boot: fastrand::u64(1..),
         cluster_id: Arc::default(),
+        security,
     }
 }

@@ -15,7 +15,7 @@ pub async fn server(answers: Vec<&'static str>) -> Http {
             answer(stream, text).await;
         }
     });
-    Http::new(&format!("http://{addr}"), None).unwrap()
+    Http::new(&format!("http://{addr}"), &super::trust::Trust::System, None).unwrap()
 }
 
 /// Reads a request, which ends with its head or with as many bytes as that says, and answers.

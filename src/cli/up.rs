@@ -100,12 +100,13 @@ pub enum UpError {
 pub async fn run(args: UpArgs) -> Result<(), CliError> {
     let mut stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     let plan = Plan::make(args)?;
+    plan.check_certificates()?;
     plan.check_ports()?;
     plan.prepare()?;
     let admin_key = plan.admin_key()?;
     let listener = plan.listen()?;
     let mut children = Supervisor::start(plan.children(&admin_key, listener)?);
-    let http = Http::new(&plan.url(), Some(&admin_key))?;
+    let http = Http::new(&plan.url(), &plan.trust(), Some(&admin_key))?;
     let mut asked_to_stop = false;
     let result = tokio::select! {
         result = serve(&plan, &http, &mut children) => result,

@@ -135,3 +135,29 @@ async fn what_is_given_on_the_command_line_is_used() {
     assert_eq!(will.write("p", "1.1.1/1.1.1/1.1.1", "x").await.unwrap().status, 200);
     assert!(up.stop(LIMIT).await.unwrap().success(), "{}", up.log());
 }
+
+/// By TLS between processes and by HTTPS to clients, with certificates it asks for first.
+#[tokio::test]
+async fn a_ranch_that_is_protected() {
+    let place = Layout { tls: true, ..Layout::default() }.place().unwrap();
+    let certs = place.certs.clone().unwrap();
+    let text = std::fs::read_to_string(&place.config).unwrap();
+    let path = |name: &str| certs.join(name).to_string_lossy().into_owned();
+    let (cert, key) = (path("router.crt"), path("router.key"));
+    let https = format!("[router]\ntls_cert = {cert:?}\ntls_key = {key:?}\n");
+    std::fs::write(&place.config, text.replacen("[router]\n", &https, 1)).unwrap();
+    let mut up = up(&place, &[]);
+    up.start().unwrap();
+    assert!(!up.wait_exit(LIMIT).await.unwrap().success());
+    let said = up.log();
+    assert!(said.contains("there is no") && said.contains("`ranch certs init`"), "{said}");
+    let made = Command::new(BINARY).args(["certs", "init", "--config"]).arg(&place.config).output();
+    assert!(made.unwrap().status.success());
+    up.start().unwrap();
+    ready(&mut up, 1).await;
+    assert!(up.log().contains("curl -sS --cacert"), "{}", up.log());
+    assert!(pasted(&up).ends_with("Hello, ranch!\n"), "{}", pasted(&up));
+    let log = std::fs::read_to_string(place.dir.path().join("data/router.log")).unwrap();
+    assert!(log.contains("https"), "{log}");
+    assert!(up.stop(LIMIT).await.unwrap().success(), "{}", up.log());
+}

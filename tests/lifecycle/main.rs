@@ -10,9 +10,12 @@
 mod drain;
 mod grow;
 mod growing;
+mod https;
 mod join;
 mod moving;
 mod refusals;
+mod strangers;
+mod tls;
 mod upgrade;
 mod versions;
 

@@ -135,7 +135,7 @@ impl Ranch {
     fn list(&self) -> Result<(), HarnessError> {
         let listed = |id: u32| self.members.listed.contains(&id);
         let nodes = self.place.nodes.iter().filter(|node| listed(node.id));
-        let text = self.layout.config(self.place.router, nodes);
+        let text = self.layout.config(self.place.router, nodes, self.place.certs.as_deref());
         let config = &self.place.config;
         std::fs::write(config, text)
             .map_err(HarnessError::io(format!("writing {}", config.display())))

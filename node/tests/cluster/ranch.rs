@@ -104,6 +104,7 @@ impl Ranch {
             .build()
             .expect("a runtime");
         let options = NodeOptions {
+            security: ranch_proto::tls::Security::Plain,
             config: Arc::clone(&self.config),
             node: self.config.node(&node.to_string()).expect("it is configured").clone(),
             admin_key: Some(Secret::new("pmb-v1-0123456789abcdef0123456789abcdef")),

@@ -105,6 +105,11 @@ section! {
     RouterConfig {
         /// Address the stand-alone router listens on, `host:port`.
         listen: String = "127.0.0.1:1337".to_owned(),
+        /// Certificate chain for HTTPS (PEM), and its key; plain HTTP when absent. Of embedded
+        /// routers, too.
+        tls_cert: Option<PathBuf> = None,
+        /// The key of `tls_cert` (PEM).
+        tls_key: Option<PathBuf> = None,
         /// Tenants file (JSON) to follow; none when absent.
         tenants: Option<PathBuf> = None,
         /// Origins browsers may call from; `*` is any.
@@ -139,6 +144,9 @@ section! {
 section! {
     /// `[tls]`: protection of the links.
     TlsConfig {
+        /// Directory of certificates, as `ranch certs` makes it: with it, nodes and routers talk
+        /// by TLS and make sure of each other. Plain when absent.
+        dir: Option<PathBuf> = None,
         /// Whether plain connections may leave this machine. Loopback may always be plain.
         allow_plaintext: bool = false,
     }

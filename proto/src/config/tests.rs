@@ -42,6 +42,9 @@ fn the_shipped_file_mentions_every_key() {
 fn keys_are_exactly_the_fields() {
     let mut config = Config::default();
     config.router.tenants = Some("t".into());
+    config.router.tls_cert = Some("c".into());
+    config.router.tls_key = Some("k".into());
+    config.tls.dir = Some("d".into());
     config.nodes[0].listen = Some("127.0.0.1:1".into());
     let table = toml::Table::try_from(config).unwrap();
     for (section, keys) in SECTIONS {
@@ -118,6 +121,38 @@ fn plaintext_may_be_allowed_beyond_this_machine() {
     assert_eq!(config.node("far"), config.node("7"));
     assert_eq!(config.node("7").unwrap().id, 7);
     assert_eq!(config.node("8"), None);
+}
+
+#[test]
+fn what_is_protected_may_leave_this_machine() {
+    let node = |name: &str| {
+        format!("[[node]]\nid = 7\nname = '{name}'\naddr = 'far.example:7101'\ndata_dir = 'd'\n")
+    };
+    let (dir, https) = ("[tls]\ndir = 'certs'\n", "[router]\nlisten = '0.0.0.0:443'\n");
+    let both = "tls_cert = 'a.crt'\ntls_key = 'a.key'\n";
+    let config = Config::parse(&format!("{dir}{}", node("far"))).unwrap();
+    assert_eq!(
+        (config.tls.dir.as_deref(), config.unprotected().len()),
+        (Some("certs".as_ref()), 0)
+    );
+    assert!(Config::parse(&format!("{https}{both}")).unwrap().unprotected().is_empty());
+    // The one does not stand in for the other.
+    let said = refusal(&format!("{dir}{https}{}", node("far")));
+    assert!(said.contains("tls_cert") && said.contains("[router] listen"), "{said}");
+    let said = refusal(&format!("{https}{both}{}", node("far")));
+    assert!(said.contains("ranch certs init") && said.contains("far addr"), "{said}");
+    for half in ["tls_cert = 'a.crt'\n", "tls_key = 'a.key'\n"] {
+        let said = refusal(&format!("{https}{half}"));
+        assert!(said.contains("both, tls_cert and tls_key"), "{said}");
+    }
+    assert!(refusal("[tls]\ndir = ''\n").contains("[tls] dir"));
+    for taken in ["router", "ca"] {
+        let said = refusal(&format!("{dir}{}", node(taken)));
+        assert!(said.contains("no node is called"), "{said}");
+    }
+    let open = format!("[tls]\nallow_plaintext = true\n{https}{}", node("far"));
+    let open = Config::parse(&open).unwrap().unprotected();
+    assert_eq!(open.len(), 2, "{open:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use super::error::ConfigError;
 use super::sections::{ClusterConfig, LimitsConfig, NodeConfig, PlacementConfig, StorageConfig};
 use super::{Config, host_and_port, is_loopback};
+use crate::tls::{CA_STEM, ROUTER_STEM};
 use crate::value::SCROLL_MAX;
 
 /// Most shards of one ranch: each costs a little memory and a heartbeat on every machine.
@@ -26,7 +27,32 @@ impl Config {
         limits(&self.limits)?;
         nodes(&self.nodes)?;
         self.listeners()?;
+        self.tls()?;
         self.plaintext()
+    }
+
+    fn tls(&self) -> Result<(), ConfigError> {
+        let router = &self.router;
+        for (name, path, other) in [
+            ("tls_cert", &router.tls_cert, &router.tls_key),
+            ("tls_key", &router.tls_key, &router.tls_cert),
+        ] {
+            let Some(path) = path else { continue };
+            let key = format!("[router] {name}");
+            ensure(!path.as_os_str().is_empty(), &*key, "empty", "it names a file in PEM form")?;
+            let rule = "HTTPS needs both, tls_cert and tls_key";
+            ensure(other.is_some(), key, path.display(), rule)?;
+        }
+        let Some(dir) = &self.tls.dir else { return Ok(()) };
+        let placed = !dir.as_os_str().is_empty();
+        ensure(placed, "[tls] dir", "empty", "certificates need a directory")?;
+        for node in &self.nodes {
+            let free = ![CA_STEM, ROUTER_STEM].contains(&node.name.as_str());
+            let rule = "with [tls] dir no node is called `ca` or `router`: files there have these \
+                        names";
+            ensure(free, key_of(node, "name"), &node.name, rule)?;
+        }
+        Ok(())
     }
 
     fn listeners(&self) -> Result<(), ConfigError> {
@@ -46,17 +72,42 @@ impl Config {
         if self.tls.allow_plaintext {
             return Ok(());
         }
-        let nodes = self.nodes.iter().flat_map(|node| {
-            let listen = node.listen.as_ref().map(|addr| (key_of(node, "listen"), addr));
-            std::iter::once((key_of(node, "addr"), &node.addr)).chain(listen)
-        });
-        let router = ("[router] listen".to_owned(), &self.router.listen);
-        for (key, addr) in nodes.chain(std::iter::once(router)) {
-            let rule = "plain connections stay on this machine: use a loopback address, or set \
+        if self.tls.dir.is_none() {
+            let rule = "plain connections stay on this machine: set `dir` in [tls] (`ranch certs \
+                        init` makes certificates), use a loopback address, or set \
                         `allow_plaintext = true` in [tls] if the network itself is protected";
-            ensure(is_loopback(addr), &key, addr, rule)?;
+            for node in &self.nodes {
+                ensure(is_loopback(&node.addr), key_of(node, "addr"), &node.addr, rule)?;
+            }
+        }
+        if self.router.tls_cert.is_none() {
+            let rule = "plain HTTP stays on this machine: set `tls_cert` and `tls_key` in \
+                        [router], use a loopback address, or set `allow_plaintext = true` in \
+                        [tls] if the network itself is protected";
+            for (key, addr) in self.fronts() {
+                ensure(is_loopback(addr), key, addr, rule)?;
+            }
         }
         Ok(())
+    }
+
+    /// Where clients are listened to, each with its key.
+    fn fronts(&self) -> impl Iterator<Item = (String, &str)> {
+        let embedded = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.listen.as_deref().map(|addr| (key_of(node, "listen"), addr)));
+        std::iter::once(("[router] listen".to_owned(), self.router.listen.as_str())).chain(embedded)
+    }
+
+    /// Addresses beyond this machine that are not protected, in words; empty when all are.
+    #[must_use]
+    pub fn unprotected(&self) -> Vec<String> {
+        let nodes = self.nodes.iter().filter(|_| self.tls.dir.is_none());
+        let nodes = nodes.map(|node| (key_of(node, "addr"), node.addr.as_str()));
+        let fronts = self.fronts().filter(|_| self.router.tls_cert.is_none());
+        let all = nodes.chain(fronts).filter(|(_, addr)| !is_loopback(addr));
+        all.map(|(key, addr)| format!("{key} ({addr})")).collect()
     }
 }
 

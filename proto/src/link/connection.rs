@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use super::dial::{Dialer, Line};
 use super::filter::{Gate, Outgoing};
 use super::heard::{Heard, Peer};
 use super::pending::Pending;
@@ -22,6 +23,7 @@ use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
 use crate::schema::{Envelope, Frame, Hello, Reply, Request, frame, request};
+use crate::tls::Security;
 use crate::versions::{NoCommonProtocol, Support};
 
 /// Frames that may wait to be written; beyond it senders hear `Overloaded`.
@@ -30,10 +32,10 @@ const QUEUE: usize = 16_384;
 const PING_AFTER: Duration = Duration::from_millis(150);
 /// A peer that says nothing for so long is dead.
 const DEAD_AFTER: Duration = Duration::from_millis(500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Longest wait for a stream on a new connection.
+const OPEN_MAX: Duration = Duration::from_millis(500);
 /// Between attempts to connect.
 const RETRY: Duration = Duration::from_millis(50);
-const WINDOW: u32 = 8 << 20;
 
 /// Who a link's owner is, said in its hello.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct LinkOptions {
     pub boot: u64,
     /// Empty until known.
     pub cluster_id: Arc<RwLock<bytes::Bytes>>,
+    /// How connections are protected.
+    pub security: Security,
 }
 
 impl LinkOptions {
@@ -88,11 +92,16 @@ impl Link {
     /// Starts a link to a node at an address (`host:port`), which connects and reconnects by
     /// itself.
     #[must_use]
-    pub(super) fn start((node, addr): (NodeId, String), options: LinkOptions, gate: Gate) -> Self {
+    pub(super) fn start(
+        (node, addr): (NodeId, String),
+        options: LinkOptions,
+        dialer: Dialer,
+        gate: Gate,
+    ) -> Self {
         let current = Arc::new(RwLock::new(None));
         let heard = Arc::new(Heard::new());
         let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
-        let keeper = Keeper { node, addr, options, gate, current: shared, heard: ears };
+        let keeper = Keeper { node, addr, options, dialer, gate, current: shared, heard: ears };
         Self { current, heard, task: tokio::spawn(keeper.run()) }
     }
 
@@ -199,6 +208,7 @@ struct Keeper {
     node: NodeId,
     addr: String,
     options: LinkOptions,
+    dialer: Dialer,
     gate: Gate,
     current: Arc<RwLock<Option<Connected>>>,
     heard: Arc<Heard>,
@@ -206,13 +216,15 @@ struct Keeper {
 
 /// Why a connection could not be made or ended.
 #[derive(Debug, thiserror::Error)]
-enum LinkEnd {
+pub(super) enum LinkEnd {
     #[error("the address is not one: {source}")]
     Address { source: tonic::transport::Error },
     #[error("cannot connect: {source}")]
     Connect { source: tonic::transport::Error },
     #[error("the peer refused or broke the stream: {status}")]
     Stream { status: Box<tonic::Status> },
+    #[error("refused: {reason}")]
+    Refused { reason: String },
     #[error("the peer closed the stream")]
     Closed,
     #[error("nothing can be connected to the peer")]
@@ -249,33 +261,36 @@ impl Keeper {
 
     async fn connect_and_serve(&self) -> LinkEnd {
         match self.connect().await {
-            Ok((connected, inbound)) => {
+            Ok((connected, line, inbound)) => {
                 tracing::debug!(peer = %self.addr, "link up");
                 *self.current.write() = Some(connected.clone());
-                self.serve(&connected, inbound).await
+                match self.serve(&connected, inbound).await {
+                    LinkEnd::Stream { status } => line.end(*status),
+                    end => end,
+                }
             }
             Err(end) => end,
         }
     }
 
-    async fn connect(&self) -> Result<(Connected, tonic::Streaming<Envelope>), LinkEnd> {
+    async fn connect(&self) -> Result<(Connected, Line, tonic::Streaming<Envelope>), LinkEnd> {
         if !self.gate.connects() {
             return Err(LinkEnd::Cut);
         }
-        let channel = connect_channel(&self.addr).await?;
-        let mut client = RanchClient::new(channel)
-            .max_decoding_message_size(MESSAGE_MAX)
-            .max_encoding_message_size(MESSAGE_MAX);
+        let line = self.dialer.dial(self.node, &self.addr).await?;
+        let mut client = client_on(&line);
         let (queue, receiver) = mpsc::channel(QUEUE);
         let hello = self.options.hello();
         // The queue is empty, so this cannot fail; the hello is the first frame.
         let _ = queue.try_send(Frame { id: 0, body: Some(frame::Body::Hello(hello)) });
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, client.link(Batched::new(receiver)));
+        let opened = tokio::time::timeout(OPEN_MAX, client.link(Batched::new(receiver)));
         let response = opened.await.map_err(|_| LinkEnd::Silent)?;
-        let inbound =
-            response.map_err(|status| LinkEnd::Stream { status: Box::new(status) })?.into_inner();
+        let inbound = response.map_err(|status| {
+            self.dialer.complain_of(self.node, &status);
+            line.end(status)
+        })?;
         let queue = self.gate.outgoing(queue);
-        Ok((Connected { queue, pending: Arc::default() }, inbound))
+        Ok((Connected { queue, pending: Arc::default() }, line, inbound.into_inner()))
     }
 
     /// Delivers replies until the stream ends or the peer falls silent.
@@ -293,8 +308,8 @@ impl Keeper {
                 message = inbound.next() => match message {
                     Some(Ok(_)) if !self.gate.hears() => {}
                     Some(Ok(envelope)) => {
-                        if let Err(end) = self.deliver(&connected.pending, envelope) {
-                            return end;
+                        if let Err(stranger) = self.deliver(&connected.pending, envelope) {
+                            return stranger;
                         }
                         self.heard.now();
                     }
@@ -330,19 +345,6 @@ impl Keeper {
     }
 }
 
-/// Connects to `addr` with the settings all links share.
-async fn connect_channel(addr: &str) -> Result<Channel, LinkEnd> {
-    Endpoint::from_shared(format!("http://{addr}"))
-        .map_err(|source| LinkEnd::Address { source })?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .connect()
-        .await
-        .map_err(|source| LinkEnd::Connect { source })
-}
-
 /// Asks the peer for a sign of life; id 0 is waited for by nobody.
 fn ping(connected: &Connected) {
     let request = Request { body: Some(request::Body::Ping(true)), ..Request::default() };
@@ -350,15 +352,19 @@ fn ping(connected: &Connected) {
     let _ = connected.queue.try_send(Frame { id: 0, body: Some(frame::Body::Request(request)) });
 }
 
-/// A plain client to `addr` for calls outside the frames of a link.
+/// A client for calls, and for the stream of a link.
+pub(super) fn client_on(line: &Line) -> RanchClient<Channel> {
+    RanchClient::new(line.channel.clone())
+        .max_decoding_message_size(MESSAGE_MAX)
+        .max_encoding_message_size(MESSAGE_MAX)
+}
+
+/// A plain client to `addr` for calls outside the frames of a link, whoever is there.
 ///
 /// # Errors
 /// [`ShardError::Unavailable`] when it cannot be reached.
 pub async fn connect(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
-    let channel = connect_channel(addr)
-        .await
-        .map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
-    Ok(RanchClient::new(channel)
-        .max_decoding_message_size(MESSAGE_MAX)
-        .max_encoding_message_size(MESSAGE_MAX))
+    let line = Dialer::default().dial(NodeId(0), addr).await;
+    let line = line.map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
+    Ok(client_on(&line))
 }

@@ -7,8 +7,10 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use tonic::transport::Channel;
 
+use super::connection::client_on;
+use super::dial::Dialer;
 use super::filter::Slot;
-use super::{Link, LinkOptions, connect};
+use super::{Link, LinkOptions};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
@@ -26,6 +28,7 @@ pub enum Lane {
 /// Links to every peer whose address is known. Cheap to share behind an `Arc`.
 pub struct Links {
     options: LinkOptions,
+    dialer: Dialer,
     peers: RwLock<HashMap<NodeId, Peer>>,
     filter: Slot,
 }
@@ -40,7 +43,8 @@ impl Links {
     /// An empty pool; links are made when first used.
     #[must_use]
     pub fn new(options: LinkOptions) -> Self {
-        Self { options, peers: RwLock::default(), filter: Slot::default() }
+        let dialer = Dialer::new(options.security.clone());
+        Self { options, dialer, peers: RwLock::default(), filter: Slot::default() }
     }
 
     /// What the links say of this process.
@@ -95,7 +99,8 @@ impl Links {
             Lane::Data => &mut peer.data,
         };
         let gate = self.filter.gate(node, lane);
-        let start = || Arc::new(Link::start((node, addr), self.options.clone(), gate));
+        let (options, dialer) = (self.options.clone(), self.dialer.clone());
+        let start = || Arc::new(Link::start((node, addr), options, dialer, gate));
         Some(Arc::clone(slot.get_or_insert_with(start)))
     }
 
@@ -108,8 +113,14 @@ impl Links {
             let detail = format!("node {node} cannot be reached");
             return Err(ShardError::Unavailable { detail });
         }
-        let addr = self.addr(node);
-        connect(&addr.ok_or_else(|| no_address(node))?).await
+        let line = self.dialer.dial(node, &self.addr(node).ok_or_else(|| no_address(node))?).await;
+        let line = line.map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
+        Ok(client_on(&line))
+    }
+
+    /// Tells the log, now and then, when a node answered that it will not have this process.
+    pub fn complain_of(&self, node: NodeId, status: &tonic::Status) {
+        self.dialer.complain_of(node, status);
     }
 
     /// Sends a request to a peer on its data lane and waits for the reply until `deadline`.

@@ -117,6 +117,7 @@ impl Follower {
         let mut events = match opened {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => {
+                self.links.complain_of(node, &status);
                 tracing::debug!(%node, "cannot follow: {status}");
                 return;
             }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
 use crate::api::tenants::restore;
 use crate::api::{Call, Methods, backup, lifecycle, metrics, tenants, verify};
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
 use crate::http::body;
@@ -166,7 +166,7 @@ async fn read<S: Shards>(call: &Call<'_, S>, body: Incoming) -> Result<Bytes, Ap
 
 async fn cluster<S: Shards>(call: &Call<'_, S>) -> Answer {
     let shards = &*call.app.shards;
-    let cluster = cluster::gather(shards).await;
+    let cluster = call.app.cluster().await;
     let tenants = {
         let directory = shards.directory().read();
         let places = directory.tenants.values();

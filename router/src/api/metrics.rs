@@ -42,6 +42,9 @@ pub async fn answer<S: Shards>(call: &Call<'_, S>) -> Answer {
     for family in call.app.metrics.families() {
         page.add(family);
     }
+    for certificates in &call.app.options.certificates {
+        certificates.0.metrics().into_iter().for_each(|family| page.add(family));
+    }
     let help = "Times the tenants file could not be brought into force.";
     let mut errors = MetricFamily::counter("ranch_tenants_file_errors_total", help);
     errors.push(&[], call.app.tenants_file.as_ref().map_or(0.0, |file| file.errors() as f64));

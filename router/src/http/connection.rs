@@ -16,7 +16,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::Watcher;
 use ranch_proto::Shards;
+use ranch_proto::tls::Stream;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::dispatch::{self, Peer};
@@ -24,6 +26,8 @@ use crate::error::ApiError;
 use crate::http::answer::Answer;
 use crate::http::cors::Cors;
 use crate::http::guard::{Activity, Guarded, Patience};
+use crate::http::https::HttpsFiles;
+use crate::metrics::Metrics;
 use crate::options::Options;
 
 /// Most bytes of a head, and of a body read at once.
@@ -44,6 +48,14 @@ const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
 pub struct Protocol {
     builder: Builder<TokioExecutor>,
     patience: Patience,
+    https: Option<Arc<HttpsFiles>>,
+}
+
+/// A connection that can be served: TLS has been agreed on, where that is wanted.
+pub struct Accepted {
+    stream: Stream,
+    /// When it came.
+    since: Instant,
 }
 
 impl Protocol {
@@ -72,14 +84,37 @@ impl Protocol {
             write: options.body_timeout,
             too_slow: slow_head_answer(cors),
         };
-        Self { builder, patience }
+        let https = options.https.as_ref().map(|https| Arc::clone(&https.0));
+        Self { builder, patience, https }
+    }
+
+    /// Agrees on TLS with a client that has just come, within the time it has for its first head.
+    pub async fn begin(&self, stream: TcpStream, metrics: &Metrics) -> Option<Accepted> {
+        let since = Instant::now();
+        let Some(https) = &self.https else {
+            return Some(Accepted { stream: stream.into(), since });
+        };
+        let https = https.current();
+        let agreed = tokio::time::timeout_at(since + self.patience.head, https.accept(stream));
+        match agreed.await {
+            Ok(Ok(stream)) => Some(Accepted { stream, since }),
+            Ok(Err(error)) => {
+                metrics.no_tls();
+                tracing::debug!(%error, "no TLS with a client");
+                None
+            }
+            Err(_) => {
+                metrics.no_tls();
+                None
+            }
+        }
     }
 
     /// Serves one connection to its end, or until `drain` lets it go after its running requests.
     /// One that is `turned_away` is told to come back later whatever it asks.
     pub async fn serve<S: Shards>(
         &self,
-        stream: TcpStream,
+        accepted: Accepted,
         app: Arc<App<S>>,
         turned_away: bool,
         drain: Watcher,
@@ -88,7 +123,9 @@ impl Protocol {
         let number = app.next_connection();
         let metrics = Arc::clone(&app.metrics);
         let _open = metrics.connection(turned_away);
-        let is_local = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+        let Accepted { mut stream, since } = accepted;
+        let is_local =
+            stream.tcp().peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
         let peer = Peer { connection: number, is_local };
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -118,7 +155,7 @@ impl Protocol {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let guarded = Guarded::new(stream, activity, self.patience.clone());
+        let guarded = Guarded::new(stream, since, activity, self.patience.clone());
         let connection = self.builder.serve_connection(guarded, service).into_owned();
         if let Err(error) = drain.watch(connection).await {
             // Broken by the client, or by a deadline: nothing of the ranch is amiss.

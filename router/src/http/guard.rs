@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use ranch_proto::tls::Stream;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::linger::Linger;
@@ -72,7 +72,7 @@ pub struct Patience {
 
 /// A connection with deadlines.
 pub struct Guarded {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     activity: Arc<Activity>,
     patience: Patience,
     /// Requests begun when this quiet time started.
@@ -86,16 +86,20 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Guards a connection that has just been accepted.
-    pub fn new(stream: TcpStream, activity: Arc<Activity>, patience: Patience) -> Self {
-        let now = Instant::now();
+    /// Guards a connection that was accepted at a moment `since`.
+    pub fn new(
+        stream: Stream,
+        since: Instant,
+        activity: Arc<Activity>,
+        patience: Patience,
+    ) -> Self {
         Self {
             io: TokioIo::new(stream),
             activity,
-            quiet_timer: Box::pin(tokio::time::sleep_until(now + patience.head)),
+            quiet_timer: Box::pin(tokio::time::sleep_until(since + patience.head)),
             patience,
             seen: 0,
-            quiet_since: now,
+            quiet_since: since,
             head_begun: false,
             stalled: None,
             linger: None,
@@ -233,6 +237,7 @@ impl Write for Guarded {
             return Poll::Ready(Ok(()));
         }
         let Self { io, linger, .. } = &mut *self;
-        linger.get_or_insert_with(Linger::new).poll(io.inner_mut(), cx).map(Ok)
+        // With TLS the end of the stream has been said; what still comes is nobody's any more.
+        linger.get_or_insert_with(Linger::new).poll(io.inner_mut().tcp(), cx).map(Ok)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use ranch_proto::Shards;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -50,6 +50,7 @@ pub async fn serve<S: Shards>(
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let counting = tokio::spawn(tally::run(Arc::clone(&app)));
+    let (stopping, stop) = watch::channel(());
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -57,9 +58,16 @@ pub async fn serve<S: Shards>(
             () = &mut shutdown => break,
             (stream, place) = next(&listener, &room) => {
                 let (app, protocol) = (Arc::clone(&app), Arc::clone(&protocol));
-                let watcher = drain.watcher();
+                let (watcher, mut stop) = (drain.watcher(), stop.clone());
                 connections.spawn(async move {
-                    protocol.serve(stream, app, place.turned_away, watcher).await;
+                    let begun = tokio::select! {
+                        begun = protocol.begin(stream, &app.metrics) => begun,
+                        // It has asked for nothing yet.
+                        _ = stop.changed() => None,
+                    };
+                    if let Some(accepted) = begun {
+                        protocol.serve(accepted, app, place.turned_away, watcher).await;
+                    }
                     drop(place);
                 });
             }
@@ -67,6 +75,7 @@ pub async fn serve<S: Shards>(
         }
     }
     drop(listener);
+    drop(stopping);
     // Clients that are told so with an answer go elsewhere with the next request; of those whose
     // connection is closed under them, some have just sent it.
     app.ending.store(true, Relaxed);

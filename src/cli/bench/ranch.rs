@@ -10,11 +10,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use ranch_proto::api_key::Secret;
+use ranch_proto::tls::Stream;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::super::api;
 use super::super::error::CliError;
-use super::super::http::{Http, authorization};
+use super::super::http::authorization;
 use super::load::Target;
 use super::{BenchArgs, BenchError};
 
@@ -26,6 +29,8 @@ const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// What all clients have in common.
 struct Shared {
     authority: String,
+    /// For https://, with the name the certificate must be for.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     host: HeaderValue,
     reads: Vec<Uri>,
     writes: Vec<Uri>,
@@ -59,7 +64,7 @@ pub async fn clients(args: &BenchArgs, keys: &[Secret]) -> Result<Vec<RanchClien
         .collect();
     for key in keys {
         // Finds out in words what would otherwise only be counted.
-        let http = Http::new(&args.admin.url.url, Some(key))?;
+        let http = args.admin.url.http(Some(key))?;
         http.ask_whole(&api_call()).await?;
     }
     Ok(clients)
@@ -72,10 +77,13 @@ fn api_call() -> super::super::http::Call {
 
 impl Shared {
     fn new(args: &BenchArgs) -> Result<Arc<Self>, String> {
-        let http = Http::new(&args.admin.url.url, None).map_err(|error| error.to_string())?;
+        let http = args.admin.url.http(None).map_err(|error| error.to_string())?;
         let base: Uri = http.base().parse().map_err(|_| "it is no address".to_owned())?;
         let host = base.host().unwrap_or_default();
-        let authority = format!("{host}:{}", base.port_u16().unwrap_or(80));
+        let secure = base.scheme_str() == Some("https");
+        let port = base.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let authority = format!("{host}:{port}");
+        let tls = secure.then(|| tls(args, host)).transpose()?;
         let uris = |verb: &str| {
             let uri = |key| {
                 let path = api::path(&format!("{verb}/{}", coordinate(key)), Some(PHEXT), &[]);
@@ -86,6 +94,7 @@ impl Shared {
         Ok(Arc::new(Self {
             host: HeaderValue::try_from(&authority).map_err(|error| error.to_string())?,
             authority,
+            tls,
             reads: uris("read")?,
             writes: uris("write")?,
             size: args.size as usize,
@@ -131,17 +140,29 @@ impl RanchClient {
     async fn connection(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, String> {
         let connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
-            None => connect(&self.shared.authority).await.map_err(|error| error.to_string())?,
+            None => connect(&self.shared).await.map_err(|error| error.to_string())?,
         };
         Ok(self.connection.insert(connection))
     }
 }
 
+/// What makes TLS connections to `host`.
+fn tls(args: &BenchArgs, host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
+    let config = args.admin.url.trust().config().map_err(|error| error.to_string())?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|error| error.to_string())?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
 async fn connect(
-    authority: &str,
+    shared: &Shared,
 ) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(authority).await?;
+    let stream = TcpStream::connect(&shared.authority).await?;
     stream.set_nodelay(true)?;
+    let stream: Stream = match &shared.tls {
+        None => stream.into(),
+        Some((tls, name)) => TlsStream::from(tls.connect(name.clone(), stream).await?).into(),
+    };
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the connection; its failures are those of the requests on it.
     tokio::spawn(connection);

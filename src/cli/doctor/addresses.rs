@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::path::Path;
 
 use http::StatusCode;
 use ranch_proto::config::{Config, NodeConfig, host_and_port};
@@ -10,6 +11,7 @@ use super::finding::Finding;
 use super::peers::Acquaintance;
 use crate::cli::http::{Call, ClientError, Http};
 use crate::cli::local;
+use crate::cli::trust::Trust;
 
 /// Whether an address can be listened at.
 type Bound = Result<(), ErrorKind>;
@@ -91,9 +93,10 @@ pub async fn fronts(config: &Config, mine: &[NodeConfig]) -> Vec<Finding> {
     let embedded = mine.iter().filter_map(|node| {
         Some((format!("listen of [[node]] {}", node.name), node.listen.clone()?))
     });
+    let cert = config.router.tls_cert.as_deref();
     let mut findings = Vec::new();
     for (key, addr) in std::iter::once(router).chain(embedded) {
-        findings.push(judge_front(&key, &addr, &visit(&addr).await));
+        findings.push(judge_front(&key, &addr, &visit(&addr, cert).await));
     }
     findings
 }
@@ -118,12 +121,14 @@ fn judge_front(key: &str, addr: &str, front: &Front) -> Finding {
     }
 }
 
-async fn visit(addr: &str) -> Front {
+async fn visit(addr: &str, cert: Option<&Path>) -> Front {
     let bound = bind(addr);
     if bound != Err(ErrorKind::AddrInUse) {
         return Front::Nobody(bound);
     }
-    let Ok(http) = Http::new(&format!("http://{}", reachable(addr)), None) else {
+    let scheme = if cert.is_some() { "https" } else { "http" };
+    let trust = cert.map_or(Trust::System, |cert| Trust::Own(cert.to_owned()));
+    let Ok(http) = Http::new(&format!("{scheme}://{}", reachable(addr)), &trust, None) else {
         return Front::Nobody(bound);
     };
     match http.send(&Call::get("/health/ready", "asking whether it is ready")).await {
@@ -200,12 +205,15 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let closing = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-        assert!(matches!(visit(&addr).await, Front::Stranger(_)));
+        assert!(matches!(visit(&addr, None).await, Front::Stranger(_)));
         closing.abort();
         // Cancelled at its next wait, with the listener.
         assert!(closing.await.is_err());
-        assert_eq!(visit(&addr).await, Front::Nobody(Ok(())));
-        assert_eq!(visit("192.0.2.1:1").await, Front::Nobody(Err(ErrorKind::AddrNotAvailable)));
+        assert_eq!(visit(&addr, None).await, Front::Nobody(Ok(())));
+        assert_eq!(
+            visit("192.0.2.1:1", None).await,
+            Front::Nobody(Err(ErrorKind::AddrNotAvailable))
+        );
         assert_eq!(reachable("0.0.0.0:1337"), "127.0.0.1:1337");
     }
 }

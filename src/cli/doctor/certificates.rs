@@ -1,14 +1,18 @@
-//! How links between machines are protected. The checks of certificates (are they there, whose are
-//! they, how long do they hold) belong here.
+//! How links between machines are protected: whether this machine's certificates are there, whose
+//! they are, and how long they hold.
 
-use ranch_proto::config::{Config, is_loopback};
+use ranch_proto::config::{Config, NodeConfig, is_loopback};
 
 use super::finding::Finding;
+use crate::cli::secure;
 
 const CHECK: &str = "links";
 
-/// Judges the protection that is configured.
-pub fn judge(config: &Config) -> Vec<Finding> {
+/// Judges the protection that is configured, of the node here or of a router.
+pub fn judge(config: &Config, me: Option<&NodeConfig>) -> Vec<Finding> {
+    if config.tls.dir.is_some() {
+        return certificates(config, me);
+    }
     let outside: Vec<_> = config
         .nodes
         .iter()
@@ -24,6 +28,17 @@ pub fn judge(config: &Config) -> Vec<Finding> {
     vec![Finding::warning(CHECK, says, remedy)]
 }
 
+fn certificates(config: &Config, me: Option<&NodeConfig>) -> Vec<Finding> {
+    let remedy = "`ranch certs show` tells what there is, `ranch certs --help` what can be made";
+    let security = match secure::of(config, me) {
+        Ok(security) => security,
+        Err(error) => return vec![Finding::problem(CHECK, error.to_string(), remedy)],
+    };
+    let near = security.problems().into_iter();
+    let near: Vec<_> = near.map(|says| Finding::warning(CHECK, says, remedy)).collect();
+    if near.is_empty() { vec![Finding::ok(CHECK, "by TLS, with good certificates")] } else { near }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::finding::Level;
@@ -32,9 +47,9 @@ mod tests {
     #[test]
     fn plain_links_that_leave_the_machine_are_told() {
         let mut config = Config::default();
-        assert_eq!(judge(&config)[0].level, Level::Ok);
+        assert_eq!(judge(&config, None)[0].level, Level::Ok);
         config.nodes[1].addr = "192.0.2.7:7100".to_owned();
-        let finding = &judge(&config)[0];
+        let finding = &judge(&config, None)[0];
         assert_eq!(finding.level, Level::Warning);
         assert!(finding.says.contains("node2") && !finding.says.contains("node1"));
     }

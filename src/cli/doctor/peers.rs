@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::clock::Offset;
 use super::finding::{Finding, ms};
+use crate::cli::secure;
 
 /// Whoever does not accept a connection so soon is not to be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -90,12 +91,15 @@ pub struct Peers {
 impl Peers {
     /// Asks all nodes of a configuration at once; `me` is this machine's.
     pub async fn ask(config: &Config, me: Option<&NodeConfig>) -> Self {
+        // What is wrong with the certificates is told on its own.
+        let security = secure::of(config, me).unwrap_or_default();
         let me = me.map_or(0, |node| node.id);
         let links = Links::new(LinkOptions {
             node: 0,
             version: VERSION.to_owned(),
             boot: fastrand::u64(1..),
             cluster_id: Arc::default(),
+            security,
         });
         for node in &config.nodes {
             links.set_peer(NodeId(node.id), &node.addr);

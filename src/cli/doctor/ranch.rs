@@ -67,7 +67,7 @@ async fn said(args: &AdminArgs, local: &Local) -> Result<Option<Said>, CliError>
         None => key_file::read(&local.root.join(ADMIN_KEY_FILE)).unwrap_or(None),
     };
     let Some(key) = key else { return Ok(None) };
-    let http = Http::new(&args.url.url, Some(&key))?;
+    let http = args.url.http(Some(&key))?;
     let mut call = Call::get("/api/v2/admin/cluster", "asking for the state of the ranch");
     call.headers.push(("accept", "application/json".to_owned()));
     Ok(Some(http.ask_json(&call).await?))

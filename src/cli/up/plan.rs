@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ranch_proto::api_key::Secret;
 use ranch_proto::config::host_and_port;
+use ranch_proto::tls::Security;
 
 use super::super::error::CliError;
 use super::super::local::{ADMIN_KEY_FILE, DEMO_KEY_FILE, Local};
-use super::super::{key_file, local, machine, router};
+use super::super::trust::Trust;
+use super::super::{key_file, local, machine, router, secure};
 use super::child::ChildSpec;
 use super::orders::ROUTER;
 use super::{UpArgs, UpError};
@@ -73,11 +75,33 @@ impl Plan {
     pub fn url(&self) -> String {
         let listen = &self.local.config.router.listen;
         let (host, port) = host_and_port(listen).unwrap_or(("127.0.0.1", 1337));
+        let scheme = if self.https_cert().is_some() { "https" } else { "http" };
         match host {
-            "0.0.0.0" => format!("http://127.0.0.1:{port}"),
-            "::" => format!("http://[::1]:{port}"),
-            _ => format!("http://{listen}"),
+            "0.0.0.0" => format!("{scheme}://127.0.0.1:{port}"),
+            "::" => format!("{scheme}://[::1]:{port}"),
+            _ => format!("{scheme}://{listen}"),
         }
+    }
+
+    /// The router's certificate for HTTPS.
+    pub fn https_cert(&self) -> Option<&Path> {
+        self.local.config.router.tls_cert.as_deref()
+    }
+
+    /// Whom to believe at [`Self::url`]: the router of this machine, whatever name the world knows
+    /// it by.
+    pub fn trust(&self) -> Trust {
+        self.https_cert().map_or(Trust::System, |cert| Trust::Own(cert.to_owned()))
+    }
+
+    /// Makes sure that the certificates are there, which each process would find out only later.
+    pub fn check_certificates(&self) -> Result<(), CliError> {
+        let config = &self.local.config;
+        for node in self.local.nodes() {
+            secure::of(config, Some(node))?;
+        }
+        secure::of(config, None)?;
+        Ok(secure::front(config, &Security::Plain).map(drop)?)
     }
 
     /// What is started, in words.

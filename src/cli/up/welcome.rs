@@ -1,6 +1,7 @@
 //! What `ranch up` says when the ranch is ready: where it is, whose keys are where, and a line to
 //! paste. Makes the tenant `demo` on the first start.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ranch_proto::api_key::Secret;
@@ -90,7 +91,7 @@ fn may_pass(error: &ClientError) -> bool {
 /// The tenant exists already: perhaps an earlier start made it with this very key and ended
 /// before it could say so.
 async fn adopt(plan: &Plan, aside: &std::path::Path, key: Secret) -> Result<Demo, CliError> {
-    let http = Http::new(&plan.url(), Some(&key))?;
+    let http = Http::new(&plan.url(), &plan.trust(), Some(&key))?;
     let mine = http.ask_whole(&super::Call::get("/api/v2/version", "trying the demo key")).await;
     if mine.is_ok() {
         let file = plan.demo_key_file();
@@ -121,10 +122,14 @@ fn text(plan: &Plan, demo: &Demo) -> String {
             "demo key   {} (also in {})\n\nTry it:\n{}\n",
             key.expose(),
             key_file.display(),
-            curl(&url, key)
+            curl(&url, plan.https_cert(), key)
         ),
         Demo::Kept(key) => {
-            format!("demo key   in {}\n\nTry it:\n{}\n", key_file.display(), curl(&url, key))
+            format!(
+                "demo key   in {}\n\nTry it:\n{}\n",
+                key_file.display(),
+                curl(&url, plan.https_cert(), key)
+            )
         }
         Demo::Unknown(why) => format!("demo key   {why}\n"),
     };
@@ -132,10 +137,13 @@ fn text(plan: &Plan, demo: &Demo) -> String {
 }
 
 /// A line for any POSIX shell that stores a scroll and reads it back.
-fn curl(url: &str, key: &Secret) -> String {
+fn curl(url: &str, cert: Option<&Path>, key: &Secret) -> String {
     let header = quoted(&format!("Authorization: Bearer {}", key.expose()));
     let at = |verb: &str| quoted(&format!("{url}/api/v2/{verb}/{DEMO_SCROLL}"));
-    let with = |more: &str, verb: &str| format!("curl -sS -w '\\n' -H {header}{more} {}", at(verb));
+    let cert = cert.map(|cert| format!(" --cacert {}", quoted(&cert.to_string_lossy())));
+    let cert = cert.unwrap_or_default();
+    let with =
+        |more: &str, verb: &str| format!("curl -sS{cert} -w '\\n' -H {header}{more} {}", at(verb));
     format!("{} && {}", with(" -d 'Hello, ranch!'", "write"), with("", "read"))
 }
 
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_curl_line_survives_a_shell() {
-        let line = curl("http://127.0.0.1:1337", &Secret::new("it's"));
+        let line = curl("http://127.0.0.1:1337", None, &Secret::new("it's"));
         assert_eq!(
             line,
             r"curl -sS -w '\n' -H 'Authorization: Bearer it'\''s' -d 'Hello, ranch!' \

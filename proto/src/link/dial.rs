@@ -1,0 +1,112 @@
+//! Making connections to nodes, with the settings all of them share.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper_util::rt::TokioIo;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use super::connection::LinkEnd;
+use super::wire::{Note, Wire};
+use crate::ids::NodeId;
+use crate::tls::{Complaints, Security};
+
+const WINDOW: u32 = 8 << 20;
+
+/// Connects to nodes, plain or by TLS.
+#[derive(Clone, Default)]
+pub(super) struct Dialer {
+    security: Security,
+    complaints: Arc<Complaints>,
+}
+
+/// What became of the connections of a channel.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) channel: Channel,
+    fault: Note,
+}
+
+impl Dialer {
+    pub(super) fn new(security: Security) -> Self {
+        Self { security, complaints: Arc::default() }
+    }
+
+    /// Connects to `node`, which is to be at `addr`.
+    pub(super) async fn dial(&self, node: NodeId, addr: &str) -> Result<Line, LinkEnd> {
+        let fault = Note::new(format!("node {node} at {addr}"), Arc::clone(&self.complaints));
+        let security = self.security.clone();
+        let connector = Connector { node, addr: addr.to_owned(), security, fault: fault.clone() };
+        let endpoint = Endpoint::from_shared(format!("http://{addr}"));
+        let channel = endpoint
+            .map_err(|source| LinkEnd::Address { source })?
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .connect_with_connector(connector)
+            .await;
+        match channel {
+            Ok(channel) => Ok(Line { channel, fault }),
+            Err(source) => Err(match fault.take() {
+                Some(reason) => LinkEnd::Refused { reason },
+                None => LinkEnd::Connect { source },
+            }),
+        }
+    }
+
+    /// Tells the log when a node says that it will not have this process.
+    pub(super) fn complain_of(&self, node: NodeId, status: &Status) {
+        if let Some(reason) = refusal(status) {
+            self.complaints.warn(&format!("node {node} refuses this process"), reason);
+        }
+    }
+}
+
+/// Why a node will not have this process; `None` for a failure that passes.
+fn refusal(status: &Status) -> Option<&str> {
+    let refused = matches!(status.code(), Code::PermissionDenied | Code::FailedPrecondition);
+    refused.then(|| status.message())
+}
+
+impl Line {
+    /// Why a stream on this line could not be had or ended.
+    pub(super) fn end(&self, status: Status) -> LinkEnd {
+        let reason = self.fault.take().or_else(|| refusal(&status).map(str::to_owned));
+        match reason {
+            Some(reason) => LinkEnd::Refused { reason },
+            None => LinkEnd::Stream { status: Box::new(status) },
+        }
+    }
+}
+
+/// [`Wire::dial`] as tonic wants it.
+struct Connector {
+    node: NodeId,
+    addr: String,
+    security: Security,
+    fault: Note,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Wire>>> + Send>>;
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Wire>;
+    type Error = io::Error;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Connecting {
+        let (node, addr) = (self.node, self.addr.clone());
+        let (security, fault) = (self.security.clone(), self.fault.clone());
+        Box::pin(async move {
+            let wire = Wire::dial(&addr, node, &security, fault).await?;
+            Ok(TokioIo::new(wire))
+        })
+    }
+}
