@@ -54,7 +54,7 @@ impl Reading {
     async fn go_to(&mut self, number: u64) -> Result<&CopyPiece, ShardError> {
         let next = if self.piece.is_some() { self.at + 1 } else { self.at };
         if number == next {
-            let piece = self.source.next().await.map_err(unreadable)?;
+            let piece = self.source.next().await.map_err(|error| unreadable(&error))?;
             (self.at, self.piece) = (number, Some(piece));
         }
         let at_hand = self.piece.as_ref().filter(|_| self.at == number);
@@ -134,7 +134,9 @@ impl Replicas {
             let detail = "this replica is behind".to_owned();
             return Err(ShardError::Unavailable { detail });
         }
-        let source = CopySource::open(&self.shared.store, group).await.map_err(unreadable)?;
+        let source = CopySource::open(&self.shared.store, group)
+            .await
+            .map_err(|error| unreadable(&error))?;
         let (applied, stored_bytes) = (source.applied(), shard.reader().bytes());
         let copy = self.copies.add(group, source)?;
         tracing::info!(%group, applied, "a copy for a backup is opened");
@@ -161,6 +163,6 @@ fn part(piece: &CopyPiece, offset: u64) -> Result<Bytes, ShardError> {
     Ok(chunk.bytes.slice(start..end))
 }
 
-fn unreadable(error: StateError) -> ShardError {
+fn unreadable(error: &StateError) -> ShardError {
     ShardError::Unavailable { detail: error.to_string() }
 }

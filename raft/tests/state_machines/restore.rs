@@ -129,7 +129,9 @@ fn nobody_says_what_scrolls_once_were_but_a_restore() {
     let large = Op { text: "y".repeat(700_000).into(), ..forged };
     let mut parts = in_parts(&Command { restoring: true, ..command(vec![large]) });
     let commit = parts.pop().unwrap();
-    parts.into_iter().for_each(|part| drop(replica.run(5_000, part)));
+    for part in parts {
+        drop(replica.run(5_000, part));
+    }
     let result = replica.run(5_000, commit);
     assert_eq!(result.results[0].status(), OpStatus::OpInvalid);
     assert_eq!(replica.text("notes/todo").unwrap(), "hay");

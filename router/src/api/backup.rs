@@ -73,7 +73,8 @@ enum Piece {
 
 #[derive(Serialize)]
 struct Tenant {
-    tenant_id: String,
+    #[serde(rename = "tenant_id")]
+    id: String,
     life: u64,
     scrolls: u64,
     storage_bytes: u64,
@@ -278,7 +279,7 @@ fn described(what: What) -> Option<Piece> {
         What::Tenant(CopiedTenant { tenant, life, totals }) => {
             let totals = totals.unwrap_or_default();
             Some(Piece::Tenant(Tenant {
-                tenant_id: tenant,
+                id: tenant,
                 life,
                 scrolls: totals.scrolls,
                 storage_bytes: totals.storage_bytes,
