@@ -10,7 +10,12 @@ export TMPDIR ?= $(CARGO_TARGET_DIR)/tmp
 # Extra arguments for the command a target runs: make up ARGS="--listen 127.0.0.1:8080"
 ARGS ?=
 
-.PHONY: help up build test verify fix bench chaos soak campaign bugs deny deps tools
+# Where `make install` puts things, and what it installs instead of building.
+export PREFIX ?= /usr/local
+export DESTDIR ?=
+export RANCH_BINARY ?=
+
+.PHONY: help up build install test verify fix bench chaos soak campaign bugs deny deps tools
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +25,9 @@ up: build ## Build and run a whole ranch on this machine until Ctrl-C.
 
 build: deps ## Build the release binaries, installing what is missing.
 	cargo build --release --locked --workspace --bins
+
+install: ## Install binary, systemd units, user: make install DESTDIR=/tmp/root PREFIX=/usr
+	@scripts/install
 
 test: deps tools verify ## Everything CI runs: verify, all tests, documentation examples.
 	@mkdir -p $(TMPDIR)

@@ -1,12 +1,16 @@
 //! The command line: what can be said, and who carries it out.
 
 mod api;
+mod backup;
 mod bench;
+mod doctor;
 mod download;
 mod error;
 mod export;
 mod http;
 mod import;
+mod inherit;
+mod join;
 mod key_file;
 mod lifecycle;
 mod local;
@@ -21,6 +25,7 @@ mod shutdown;
 mod status;
 mod tenant;
 mod up;
+mod upgrade;
 mod verify_state;
 
 use std::process::ExitCode;
@@ -33,17 +38,19 @@ const EXAMPLES: &str = "\
 Examples:
   ranch up                              start everything on this machine
   ranch status                          see nodes, shards and what is wrong
+  ranch doctor                          is this machine fit for it? and the remedy if not
   ranch write notes/todo 'feed horses'  store a scroll (RANCH_KEY holds the key)
   ranch read notes/todo                 read it back
   ranch list notes                      coordinates below a pattern
   ranch import library.phext            store every scroll of a phext file
   ranch export copy.phext               and get the same bytes back
   ranch tenant add will                 a new tenant with a key of its own
+  ranch backup /mnt/backups             a copy of everything; `ranch restore` puts it back
   ranch bench --clients 64              how fast is it?
 
 A coordinate is nine numbers (1.1.1/1.1.1/1.1.1), a named form (agent.1.1/notes.x.1/1.1.1) or a
-path (notes/todo). Configuration is ./ranch.toml when it exists, else built-in defaults; every
-key can be overridden by RANCH_<SECTION>_<KEY>.";
+path (notes/todo). Configuration is ./ranch.toml when it exists, else /etc/ranch/ranch.toml, else
+built-in defaults; every key can be overridden by RANCH_<SECTION>_<KEY>.";
 
 /// A replicated mesh storage cluster for scrolls at phext coordinates.
 #[derive(Debug, Parser)]
@@ -61,10 +68,17 @@ enum Command {
     Node(node::NodeArgs),
     /// Run a router: the HTTP front, without a node.
     Router(router::RouterArgs),
+    /// Go through all nodes with a new binary, or finish an upgrade.
+    Upgrade(upgrade::UpgradeArgs),
+    /// Print the versions this binary can do, for `ranch upgrade`.
+    #[command(hide = true)]
+    Versions,
     /// Show nodes, shards, and what is wrong.
     Status(status::StatusArgs),
     /// Compare the copies of every shard, row by row: all must be alike.
     VerifyState(verify_state::VerifyStateArgs),
+    /// Examine this machine: clock, disk, addresses, limits; and name remedies.
+    Doctor(doctor::DoctorArgs),
     /// Tenants: their keys, limits, state and data.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -82,6 +96,12 @@ enum Command {
     Import(import::ImportArgs),
     /// Write a phext to a file or to standard output.
     Export(export::ExportArgs),
+    /// Store a copy of everything in a directory, while the ranch serves.
+    Backup(backup::BackupArgs),
+    /// Look whether backups are what was written.
+    Verify(backup::VerifyArgs),
+    /// Put a backup into an empty ranch, or one tenant of it into any.
+    Restore(backup::RestoreArgs),
     /// Put load on a ranch and print how long requests take.
     Bench(bench::BenchArgs),
 }
@@ -94,7 +114,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::notice(&format!("ranch: {error}"));
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -130,8 +150,11 @@ impl Command {
             Self::Up(args) => up::run(args).await,
             Self::Node(args) => node::run(args).await,
             Self::Router(args) => router::run(args).await,
+            Self::Upgrade(args) => upgrade::run(args).await,
+            Self::Versions => upgrade::say_versions(),
             Self::Status(args) => status::run(args).await,
             Self::VerifyState(args) => verify_state::run(args).await,
+            Self::Doctor(args) => doctor::run(args).await,
             Self::Tenant(command) => tenant::run(command).await,
             Self::Read(args) => scroll::read(args).await,
             Self::Write(args) => scroll::write(args).await,
@@ -140,6 +163,9 @@ impl Command {
             Self::List(args) => scroll::list(args).await,
             Self::Import(args) => import::run(args).await,
             Self::Export(args) => export::run(args).await,
+            Self::Backup(args) => backup::backup(args).await,
+            Self::Verify(args) => backup::verify(args).await,
+            Self::Restore(args) => backup::restore(args).await,
             Self::Bench(args) => bench::run(args).await,
         }
     }

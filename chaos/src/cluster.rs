@@ -15,6 +15,9 @@ pub struct Cluster {
     pub shards: Vec<Shard>,
     /// Tenants and their shards.
     pub tenants: Vec<Tenant>,
+    /// Copies on their way, if any.
+    #[serde(default)]
+    pub moves: Option<serde_json::Value>,
     /// What is wrong, in words.
     #[serde(default)]
     pub problems: Vec<String>,
@@ -94,6 +97,24 @@ impl Cluster {
             && self.shards.iter().all(|shard| shard.lag == Some(0))
     }
 
+    /// How many shards a node has a copy of.
+    #[must_use]
+    pub fn copies_on(&self, node: u32) -> usize {
+        self.shards.iter().filter(|shard| shard.replicas.contains(&node)).count()
+    }
+
+    /// Whether exactly these machines are in it, each shard has `copies`, spread evenly but for
+    /// one, and nothing moves.
+    #[must_use]
+    pub fn is_settled_on(&self, members: &[u32], copies: usize) -> bool {
+        let there: Vec<u32> = self.nodes.iter().map(|node| node.id).collect();
+        let copies = copies.min(members.len());
+        let whole = self.shards.iter().all(|shard| shard.replicas.len() == copies);
+        let shares = members.iter().map(|member| self.copies_on(*member));
+        let spread = shares.clone().max().unwrap_or(0) - shares.min().unwrap_or(0);
+        there == members && whole && spread <= 1 && self.moves.is_none()
+    }
+
     /// The shard of a tenant.
     #[must_use]
     pub fn shard_of(&self, tenant: &str) -> Option<&Shard> {
@@ -105,5 +126,36 @@ impl Cluster {
     #[must_use]
     pub fn leader_of(&self, tenant: &str) -> Option<u32> {
         self.shard_of(tenant)?.leader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(nodes: &[u32], shards: &[&[u32]]) -> Cluster {
+        let nodes = nodes.iter().map(|id| {
+            serde_json::json!({"id": id, "name": "n", "addr": "a", "state": "up", "version": "1"})
+        });
+        let shards = shards.iter().map(|replicas| {
+            serde_json::json!({"id": 1, "leader": 1, "replicas": replicas, "term": 1, "lag": 0})
+        });
+        let (nodes, shards): (Vec<_>, Vec<_>) = (nodes.collect(), shards.collect());
+        serde_json::from_value(serde_json::json!({"nodes": nodes, "shards": shards, "tenants": []}))
+            .unwrap()
+    }
+
+    #[test]
+    fn settled_is_complete_even_and_at_rest() {
+        let even = account(&[1, 2, 3, 4], &[&[1, 2, 3], &[2, 3, 4], &[3, 4, 1], &[4, 1, 2]]);
+        assert!(even.is_settled_on(&[1, 2, 3, 4], 3));
+        assert!(!even.is_settled_on(&[1, 2, 3], 3), "a machine too many");
+        assert!(!even.is_settled_on(&[1, 2, 3, 4], 5), "a copy too few");
+        let moving = Cluster { moves: Some(serde_json::json!({"running": 1})), ..even };
+        assert!(!moving.is_settled_on(&[1, 2, 3, 4], 3));
+        let uneven = account(&[1, 2, 3, 4], &[&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[1, 2, 4]]);
+        assert_eq!(uneven.copies_on(4), 1);
+        assert!(!uneven.is_settled_on(&[1, 2, 3, 4], 3));
+        assert!(account(&[1, 2], &[&[1, 2]]).is_settled_on(&[1, 2], 3), "one on each");
     }
 }

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod disk;
 pub mod link;
+pub mod members;
 pub mod network;
 pub mod process;
 pub mod rot;
@@ -110,6 +111,16 @@ pub enum FaultKind {
     ClockJump,
     /// Its clock runs too fast or too slowly, and is set right in the end.
     ClockDrift,
+    /// One more machine joins, and stays.
+    Join,
+    /// It is taken out of the ranch, and ends when it has nothing left.
+    Leave,
+    /// `kill -9`, never to return: another machine joins, and it is removed on command.
+    Replace,
+    /// `kill -9`, and it is away until the ranch has given what it held to others.
+    LongDead,
+    /// It is asked to end, and started again from the other of two binaries.
+    Upgrade,
     /// Leaderships of all shards are handed on without a pause.
     TransferStorm,
     /// Its disk is full.
@@ -162,7 +173,16 @@ impl FaultKind {
     #[must_use]
     pub fn need(self) -> Option<Need> {
         match self {
-            Self::Kill | Self::Pause | Self::Restart | Self::LostDisk | Self::TransferStorm => None,
+            Self::Kill
+            | Self::Pause
+            | Self::Restart
+            | Self::LostDisk
+            | Self::Join
+            | Self::Leave
+            | Self::Replace
+            | Self::LongDead
+            | Self::Upgrade
+            | Self::TransferStorm => None,
             Self::DiskFull | Self::DiskStall | Self::DiskSlow | Self::DiskError => {
                 Some(Need::Disks)
             }
@@ -193,7 +213,15 @@ impl FaultKind {
                 | Self::ClockDrift
                 | Self::TransferStorm
                 | Self::DiskSlow
+                | Self::Join
+                | Self::Leave
         )
+    }
+
+    /// Whether it changes who belongs to the ranch, or who holds what.
+    #[must_use]
+    pub fn changes_members(self) -> bool {
+        matches!(self, Self::Join | Self::Leave | Self::Replace | Self::LongDead)
     }
 
     /// Whether a majority hangs on a single node meanwhile, so that no other may be felled.
@@ -208,14 +236,17 @@ impl FaultKind {
         let both = |need| self.need() == Some(need) && other.need() == Some(need);
         // A disk that is frozen again and again is thawed again and again.
         let thaws = self == Self::DiskSlow || other == Self::DiskSlow;
-        (self == other && !self.fells()) || both(Need::Clocks) || (thaws && both(Need::Disks))
+        (self == other && !self.fells())
+            || both(Need::Clocks)
+            || (thaws && both(Need::Disks))
+            || (self.changes_members() && other.changes_members())
     }
 
     /// Time without service that is promised for it when it strikes a minority (R6).
     #[must_use]
     pub fn promised(self) -> Option<Duration> {
         let ms = match self {
-            Self::Kill => 1_000,
+            Self::Kill | Self::Replace | Self::LongDead => 1_000,
             Self::Pause => 1_200,
             Self::Partition
             | Self::Isolate
@@ -245,6 +276,8 @@ pub struct Blow<'a> {
 pub enum Wound {
     /// Processes that do not run.
     Process(process::Felled),
+    /// Machines that come and go.
+    Members(members::Change),
     /// Packets that do not arrive.
     Network(network::Cut),
     /// Packets that arrive late.
@@ -278,6 +311,9 @@ impl Wound {
             None if blow.spec.kind == FaultKind::TransferStorm => {
                 Ok(Self::Storm(storm::Storm::begin(ranch, rng)))
             }
+            None if blow.spec.kind.changes_members() => {
+                members::Change::begin(blow, ranch).await.map(Self::Members)
+            }
             Some(Need::Disks) => match blow.spec.kind {
                 FaultKind::Rot | FaultKind::StaleBackup => {
                     rot::Rotten::begin(blow, ranch, rng).map(Self::Rot)
@@ -293,9 +329,10 @@ impl Wound {
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub fn heal(self, ranch: &mut Ranch) -> Result<Option<u64>, HarnessError> {
+    pub async fn heal(self, ranch: &mut Ranch) -> Result<Option<u64>, HarnessError> {
         match self {
-            Self::Process(felled) => felled.heal(ranch).map(|()| None),
+            Self::Process(felled) => felled.heal(ranch),
+            Self::Members(change) => change.heal(ranch).await.map(Some),
             Self::Network(cut) => cut.heal().map(Some),
             Self::Link(slowed) => slowed.heal(ranch).map(Some),
             Self::Clock(wrong) => wrong.heal().map(Some),

@@ -16,6 +16,7 @@ use crate::ranch::Ranch;
 use crate::run::Plan;
 use crate::states::States;
 use crate::verdict::Strike;
+use crate::wait::until;
 use crate::workload::Running;
 
 /// How long a ranch is given to become whole again: well beyond what is promised, so that a run
@@ -25,6 +26,8 @@ pub const WHOLE_WAIT: Duration = Duration::from_mins(2);
 const LEADER_WAIT: Duration = Duration::from_secs(1);
 /// How often a supervisor looks after processes.
 const LOOK: Duration = Duration::from_millis(200);
+/// Machines a ranch may have more than it began with.
+const MORE_MAX: usize = 2;
 /// Entries a replica may be behind and still count as caught up: a few messages' worth.
 const LAG_MAX: u64 = 64;
 
@@ -42,6 +45,8 @@ pub struct Fury {
     supervised: bool,
     /// Old backups that were restored.
     restored: usize,
+    /// Copies of each shard, where faults change who holds them.
+    copies: Option<usize>,
 }
 
 /// A fault that holds.
@@ -57,9 +62,18 @@ impl Fury {
     /// Faults for this ranch; `tenant` is the one whose leader counts as the leader.
     #[must_use]
     pub fn new(ranch: Ranch, running: Running, rng: Rng, tenant: String) -> Self {
-        let strikes = Vec::new();
-        let (episodes, blows, supervised, restored) = (0, 0, false, 0);
-        Self { ranch, running, rng, tenant, strikes, episodes, blows, supervised, restored }
+        Self {
+            ranch,
+            running,
+            rng,
+            tenant,
+            strikes: Vec::new(),
+            episodes: 0,
+            blows: 0,
+            supervised: false,
+            restored: 0,
+            copies: None,
+        }
     }
 
     /// What is left when it is over: the ranch, the load, and the faults that struck.
@@ -75,6 +89,8 @@ impl Fury {
     pub async fn rage(&mut self, plan: &Plan, say: impl Fn(String)) -> Result<(), HarnessError> {
         // A failing disk ends processes, as it should; elsewhere one that ends is a finding.
         self.supervised = plan.scenario.needs(Need::Disks, plan.world);
+        let changes = plan.scenario.faults.iter().any(|fault| fault.kind.changes_members());
+        self.copies = changes.then_some(plan.scenario.ranch.replicas as usize);
         let end = Instant::now() + plan.duration;
         while Instant::now() < end {
             let Some((strikes, pause_ms)) = self.episode(plan).await? else { break };
@@ -117,7 +133,7 @@ impl Fury {
             self.wait(left).await?;
             let healing = held.swap_remove(first);
             pause_ms = healing.pause_ms;
-            done.push(self.heal(healing)?);
+            done.push(self.heal(healing).await?);
         }
         self.episodes += 1;
         if done.is_empty() {
@@ -148,13 +164,26 @@ impl Fury {
                 self.ranch.revive()?;
             }
             let limit = if self.supervised { LOOK } else { WHOLE_WAIT };
-            let whole = self.ranch.wait_cluster("the ranch to be whole", limit, is_whole).await;
+            let members = self.ranch.node_ids();
+            let settled = |cluster: &Cluster| {
+                let settled = self.copies.is_none_or(|n| cluster.is_settled_on(&members, n));
+                settled && is_whole(cluster)
+            };
+            let whole = self.ranch.wait_cluster("the ranch to be whole", limit, settled).await;
             // Until it is found out, a node from an old backup looks as good as any.
-            if whole.is_ok() && self.ranch.returned() >= self.restored {
+            let returned = self.ranch.returned() >= self.restored;
+            if whole.is_ok() && returned && self.leavers_end(end).await {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Waits until nodes that have left have ended by themselves. Tells whether they have.
+    async fn leavers_end(&mut self, end: Instant) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        let ended = async || self.ranch.leavers_have_ended().then_some(());
+        until("nodes that have left to end", left, ended).await.is_ok()
     }
 
     /// Lets time pass. Where faults end processes, a supervisor starts them again.
@@ -170,7 +199,10 @@ impl Fury {
 
     /// Begins one more fault beside those that hold, if one that is drawn may.
     async fn another(&mut self, plan: &Plan, held: &[Held]) -> Result<Option<Held>, HarnessError> {
-        let Some(spec) = plan.scenario.choose(plan.world, &mut self.rng) else { return Ok(None) };
+        let rng = &mut self.rng;
+        let ranch = &self.ranch;
+        let may = |kind: FaultKind| may_change(kind, ranch, plan.scenario.ranch.nodes);
+        let Some(spec) = plan.scenario.choose(plan.world, rng, may) else { return Ok(None) };
         if held.iter().any(|one| one.strike.kind.clashes(spec.kind)) {
             return Ok(None);
         }
@@ -199,8 +231,8 @@ impl Fury {
         Ok(Some(Held { strike, wound, fells, until, pause_ms: spec.pause_ms }))
     }
 
-    fn heal(&mut self, held: Held) -> Result<Strike, HarnessError> {
-        let bites = held.wound.heal(&mut self.ranch)?;
+    async fn heal(&mut self, held: Held) -> Result<Strike, HarnessError> {
+        let bites = held.wound.heal(&mut self.ranch).await?;
         if held.strike.kind == FaultKind::StaleBackup {
             self.restored += held.strike.nodes.len();
         }
@@ -216,6 +248,9 @@ impl Fury {
         };
         if held.iter().any(beside) {
             return Ok(Vec::new());
+        }
+        if spec.kind == FaultKind::Join {
+            return Ok(self.ranch.next_spare().into_iter().collect());
         }
         let leader = self.leader(held.is_empty()).await?;
         let felled: BTreeSet<u32> =
@@ -236,6 +271,19 @@ impl Fury {
 
     async fn sleep(&mut self, [low, high]: [u64; 2]) {
         tokio::time::sleep(Duration::from_millis(self.rng.u64(low..=high))).await;
+    }
+}
+
+/// Whether there are machines for a change of members: those to come must not have been in the
+/// ranch, and those to leave must be more than it began with.
+fn may_change(kind: FaultKind, ranch: &Ranch, first: u32) -> bool {
+    let members = ranch.node_ids().len();
+    let first = first as usize;
+    match kind {
+        FaultKind::Join => members < first + MORE_MAX && ranch.next_spare().is_some(),
+        FaultKind::Leave => members > first,
+        FaultKind::Replace => ranch.next_spare().is_some(),
+        _ => true,
     }
 }
 

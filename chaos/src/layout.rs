@@ -23,6 +23,8 @@ const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 pub struct Layout {
     /// Number of nodes, with ids from 1.
     pub nodes: u32,
+    /// Machines beyond these that have a place and may join later. `ranch.toml` does not list them.
+    pub spare: u32,
     /// Number of shards.
     pub shards: u32,
     /// Copies of each shard.
@@ -46,12 +48,15 @@ pub struct Layout {
     pub verify_interval_s: u64,
     /// Lines added to `[limits]`.
     pub limits: String,
+    /// Seconds after which a machine that is away is replaced; 0 for never.
+    pub replace_dead_after_s: u64,
 }
 
 impl Default for Layout {
     fn default() -> Self {
         Self {
             nodes: 3,
+            spare: 0,
             shards: 4,
             replicas: 3,
             embedded: false,
@@ -63,6 +68,7 @@ impl Default for Layout {
             log_keep_entries: 64,
             verify_interval_s: 3_600,
             limits: String::new(),
+            replace_dead_after_s: 0,
         }
     }
 }
@@ -109,7 +115,7 @@ impl Layout {
         let mut addresses = self.addresses()?.into_iter();
         let mut next = || addresses.next().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let router = next();
-        let nodes = (1..=self.nodes)
+        let nodes = (1..=self.machines())
             .map(|id| NodePlace {
                 id,
                 name: node_name(id),
@@ -122,31 +128,43 @@ impl Layout {
             })
             .collect::<Vec<_>>();
         let config = dir.path().join("ranch.toml");
-        std::fs::write(&config, self.config(router, &nodes))
+        let listed = &nodes[..self.nodes as usize];
+        std::fs::write(&config, self.config(router, listed))
             .map_err(HarnessError::io(format!("writing {}", config.display())))?;
         Ok(Place { disks, dir, config, router, nodes })
+    }
+
+    /// Number of all machines that have a place.
+    #[must_use]
+    pub fn machines(&self) -> u32 {
+        self.nodes + self.spare
     }
 
     /// Addresses for the router and then for each node, and its embedded router if it has one.
     fn addresses(&self) -> Result<Vec<SocketAddr>, HarnessError> {
         if self.world.is_none() {
-            return free_ports(1 + self.nodes as usize * (1 + usize::from(self.embedded)));
+            return free_ports(1 + self.machines() as usize * (1 + usize::from(self.embedded)));
         }
         let node = |id| {
             let addr = socket(node_ip(id));
             let router = SocketAddr::from((addr.ip(), addr.port() + 1));
             std::iter::once(addr).chain(self.embedded.then_some(router))
         };
-        Ok(std::iter::once(socket(ROUTER)).chain((1..=self.nodes).flat_map(node)).collect())
+        Ok(std::iter::once(socket(ROUTER)).chain((1..=self.machines()).flat_map(node)).collect())
     }
 
     fn disks(&self, dir: &Path) -> Result<Vec<Disk>, HarnessError> {
         let mib = self.disk_mib;
         let own = self.world == Some(World::Root) && mib > 0;
-        (1..=self.nodes).filter(|_| own).map(|node| Disk::make(dir, node, mib)).collect()
+        (1..=self.machines()).filter(|_| own).map(|node| Disk::make(dir, node, mib)).collect()
     }
 
-    fn config(&self, router: SocketAddr, nodes: &[NodePlace]) -> String {
+    /// The text of `ranch.toml` with these nodes in it.
+    pub(crate) fn config<'a>(
+        &self,
+        router: SocketAddr,
+        nodes: impl IntoIterator<Item = &'a NodePlace>,
+    ) -> String {
         let Self { shards, replicas, flush_interval_ms, log_keep_entries, .. } = self;
         let Self { verify_interval_s, limits, .. } = self;
         let mut text = format!(
@@ -154,8 +172,10 @@ impl Layout {
              replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
              log_keep_entries = {log_keep_entries}\nverify_interval_s = {verify_interval_s}\n\n\
+             [placement]\nreplace_dead_after_s = {}\n\n\
              [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n\n\
              [tls]\nallow_plaintext = {}\n",
+            self.replace_dead_after_s,
             self.world.is_some()
         );
         for node in nodes {
@@ -239,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_a_ranch_accepts() {
-        let layout = Layout { embedded: true, nodes: 5, ..Layout::default() };
+        let layout = Layout { embedded: true, nodes: 5, spare: 2, ..Layout::default() };
         let place = layout.place().unwrap();
         let text = std::fs::read_to_string(&place.config).unwrap();
         let config = ranch_proto::config::Config::parse(&text).unwrap();
@@ -249,5 +269,6 @@ mod tests {
         assert_eq!(nodes, [1, 2, 3, 4, 5]);
         assert_eq!(config.nodes[4].data_dir, place.nodes[4].data_dir);
         assert!(config.nodes.iter().all(|node| node.listen.is_some()));
+        assert_eq!(place.nodes.len(), 7, "those that may join have a place, too");
     }
 }

@@ -66,6 +66,10 @@ struct RunArgs {
     /// The `ranch` to test; the one beside this program when not given.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// For rolling-upgrade, the `ranch` that nodes are upgraded to, and back from; a copy of the
+    /// one under test when not given.
+    #[arg(long, value_name = "FILE")]
+    other_binary: Option<PathBuf>,
     /// Where history, faults, picture and verdict are kept.
     #[arg(long, value_name = "DIR", default_value = "chaos-report")]
     report: PathBuf,
@@ -107,6 +111,7 @@ fn carry_out(args: RunArgs) -> Result<ExitCode, HarnessError> {
         duration: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
         binary: args.binary.map_or_else(beside_this_program, Ok)?,
+        other_binary: args.other_binary,
         slack: args.slack,
         world: args.world,
         scenario,

@@ -57,6 +57,8 @@ pub struct Process {
     /// It is to run: when it ends, nobody has asked for that.
     wanted: bool,
     lives: u64,
+    /// The status of its last life, if that has ended by itself or was asked to end.
+    status: Option<ExitStatus>,
     reaper: Arc<Reaper>,
 }
 
@@ -64,7 +66,13 @@ impl Process {
     /// Describes a process without starting it.
     #[must_use]
     pub fn new(recipe: Recipe, reaper: Arc<Reaper>) -> Self {
-        Self { recipe, child: None, started: None, wanted: false, lives: 0, reaper }
+        Self { recipe, child: None, started: None, wanted: false, lives: 0, status: None, reaper }
+    }
+
+    /// Sets a variable of its environment from its next start on; `None` takes it out.
+    pub fn set_env(&mut self, key: &str, value: Option<&str>) {
+        self.recipe.env.retain(|(known, _)| known != key);
+        self.recipe.env.extend(value.map(|value| (key.to_owned(), value.to_owned())));
     }
 
     /// Starts it; one that is running already is left alone.
@@ -92,6 +100,7 @@ impl Process {
         self.child = Some(child);
         self.started = Some(Instant::now());
         self.wanted = true;
+        self.status = None;
         self.lives += 1;
         Ok(())
     }
@@ -114,6 +123,23 @@ impl Process {
     #[must_use]
     pub fn lives(&self) -> u64 {
         self.lives
+    }
+
+    /// The program it runs.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.recipe.program
+    }
+
+    /// Has it run another program from its next start on.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.recipe.program);
+    }
+
+    /// The code its last life ended with; `None` while it runs, or when it was killed.
+    #[must_use]
+    pub fn last_status(&self) -> Option<i32> {
+        self.status?.code()
     }
 
     /// The process id while it runs.
@@ -197,6 +223,7 @@ impl Process {
 
     fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+        self.status = Some(status);
         if let Some(child) = self.child.take() {
             self.reaper.ended(child.id());
         }
@@ -255,6 +282,7 @@ mod tests {
         let mut process = shell("echo $GREETING$HOME; exit 3", dir.path());
         process.start().unwrap();
         assert_eq!(process.wait_exit(LIMIT).await.unwrap().code(), Some(3));
+        assert_eq!(process.last_status(), Some(3));
         assert_eq!(process.log(), "hello\n");
         assert!(!process.is_running());
         assert!(matches!(process.kill(), Err(HarnessError::NotRunning { .. })));

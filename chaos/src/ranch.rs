@@ -1,5 +1,7 @@
 //! A running ranch: its node processes and its router, started from the real binary.
 
+mod members;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use crate::wait::until;
 use crate::world::disk::Disk;
 use crate::world::network::{Network, ROUTER_NAME};
 use crate::world::relay::Relay;
+use members::Members;
 
 /// The admin key every ranch under test is given.
 pub const ADMIN_KEY: &str = "pmb-v1-5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
@@ -32,6 +35,10 @@ const LOG_TAIL_LINES: usize = 60;
 #[derive(Debug)]
 pub struct Ranch {
     binary: PathBuf,
+    /// Another one, where nodes change between two.
+    other_binary: Option<PathBuf>,
+    layout: Layout,
+    members: Members,
     nodes: BTreeMap<u32, Process>,
     router: Process,
     // After the processes: they are dropped, and so ended, before it.
@@ -48,10 +55,10 @@ impl Ranch {
     /// When no place can be made for it.
     pub fn prepare(binary: impl Into<PathBuf>, layout: &Layout) -> Result<Self, HarnessError> {
         let binary = binary.into();
-        let network = layout.world.map(|_| Network::build(layout.nodes)).transpose()?;
+        let network = layout.world.map(|_| Network::build(layout.machines())).transpose()?;
         let relay = layout.detour_seed.map(Relay::start).transpose()?;
         if layout.clocks {
-            clock::prepare(&(1..=layout.nodes).collect::<Vec<_>>())?;
+            clock::prepare(&(1..=layout.machines()).collect::<Vec<_>>())?;
         }
         let place = layout.place()?;
         let reaper = Arc::new(Reaper::start()?);
@@ -78,7 +85,20 @@ impl Ranch {
             .map(|node| (node.id, process(&node.name, &["node", "--name", &node.name])))
             .collect();
         let router = process(ROUTER_NAME, &["router"]);
-        Ok(Self { binary, nodes, router, place, network, relay, _reaper: reaper })
+        let (layout, members) = (layout.clone(), Members::first(layout.nodes));
+        let other_binary = None;
+        Ok(Self {
+            binary,
+            other_binary,
+            layout,
+            members,
+            nodes,
+            router,
+            place,
+            network,
+            relay,
+            _reaper: reaper,
+        })
     }
 
     /// Prepares and starts a whole ranch, and waits until every shard has a leader.
@@ -92,12 +112,12 @@ impl Ranch {
         Ok(ranch)
     }
 
-    /// Starts all nodes and the router; those running are left alone.
+    /// Starts all nodes that belong to it and the router; those running are left alone.
     ///
     /// # Errors
     /// When one of them cannot be started.
     pub fn start_all(&mut self) -> Result<(), HarnessError> {
-        self.nodes.values_mut().try_for_each(Process::start)?;
+        self.node_ids().into_iter().try_for_each(|id| self.node(id)?.start())?;
         self.router.start()
     }
 
@@ -122,8 +142,9 @@ impl Ranch {
     /// When one of them was not running.
     pub fn kill_all_nodes(&mut self) -> Result<(), HarnessError> {
         // Stopped first, so that none sees another one fall.
-        self.nodes.values().try_for_each(Process::pause)?;
-        self.nodes.values_mut().try_for_each(Process::kill)
+        let ids = self.node_ids();
+        ids.iter().try_for_each(|id| self.node(*id)?.pause())?;
+        ids.iter().try_for_each(|id| self.node(*id)?.kill())
     }
 
     /// The process of a node.
@@ -138,12 +159,6 @@ impl Ranch {
     /// The process of the router.
     pub fn router(&mut self) -> &mut Process {
         &mut self.router
-    }
-
-    /// Ids of all nodes, running or not.
-    #[must_use]
-    pub fn node_ids(&self) -> Vec<u32> {
-        self.nodes.keys().copied().collect()
     }
 
     /// Process ids of the nodes that run.

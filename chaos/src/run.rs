@@ -34,6 +34,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The `ranch` to test.
     pub binary: PathBuf,
+    /// The one that upgrades go to and come back from; a copy of the first where not given.
+    pub other_binary: Option<PathBuf>,
     /// Promised times are stretched by this.
     pub slack: f64,
     /// The world this process is in, if the scenario asks for one.
@@ -79,7 +81,10 @@ impl Outcome {
 /// When the harness itself fails: the ranch cannot be started, or has no service in the end.
 pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessError> {
     let Scenario { workload: load, .. } = &plan.scenario;
-    let ranch = Ranch::launch(&plan.binary, &layout(plan)).await?;
+    let mut ranch = Ranch::launch(&plan.binary, &layout(plan)).await?;
+    if plan.scenario.faults.iter().any(|fault| fault.kind == FaultKind::Upgrade) {
+        ranch.provide_other_binary(plan.other_binary.as_deref())?;
+    }
     let mut tenants = Vec::new();
     for number in 1..=load.tenants {
         let id = format!("tenant-{number}");
@@ -135,6 +140,8 @@ fn layout(plan: &Plan) -> Layout {
     let RanchShape { flush_interval_ms, log_keep_entries, verify_interval_s, .. } = scenario.ranch;
     Layout {
         nodes,
+        spare: scenario.ranch.spare,
+        replace_dead_after_s: scenario.ranch.replace_dead_after_s,
         shards,
         replicas,
         flush_interval_ms,

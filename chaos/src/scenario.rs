@@ -6,14 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::HarnessError;
-use crate::fault::{FaultSpec, Need, clock};
+use crate::fault::{FaultKind, FaultSpec, Need, clock};
 use crate::workload::Mix;
 use crate::world::World;
 use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 26] = [
+const CATALOG: [(&str, &str); 29] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -36,6 +36,9 @@ const CATALOG: [(&str, &str); 26] = [
     ("bit-rot-minority", include_str!("../scenarios/bit-rot-minority.toml")),
     ("stale-backup", include_str!("../scenarios/stale-backup.toml")),
     ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("rolling-upgrade", include_str!("../scenarios/rolling-upgrade.toml")),
+    ("grow-shrink", include_str!("../scenarios/grow-shrink.toml")),
+    ("replace-dead", include_str!("../scenarios/replace-dead.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
     ("quota-edge", include_str!("../scenarios/quota-edge.toml")),
     ("overload", include_str!("../scenarios/overload.toml")),
@@ -57,7 +60,7 @@ pub enum Promise {
     R5,
     /// A failed minority does not stop service for longer than promised.
     R6,
-    /// A restart node by node costs no request.
+    /// Nothing an operator does costs a request: restarts node by node, machines that come and go.
     R7,
     /// Full disks refuse writes within 1 s, reads go on, service is back within 10 s of room.
     R8,
@@ -118,6 +121,10 @@ pub struct Scenario {
 pub struct RanchShape {
     /// Number of nodes.
     pub nodes: u32,
+    /// Machines that may join later; an id is never used twice, so each joins once.
+    pub spare: u32,
+    /// Seconds after which the ranch replaces a machine that is away; 0 for never.
+    pub replace_dead_after_s: u64,
     /// Number of shards.
     pub shards: u32,
     /// Copies of each shard.
@@ -183,6 +190,8 @@ impl Default for RanchShape {
     fn default() -> Self {
         Self {
             nodes: 3,
+            spare: 0,
+            replace_dead_after_s: 0,
             shards: 4,
             replicas: 3,
             topology: Topology::Processes,
@@ -252,12 +261,13 @@ impl Scenario {
             return Err(wrong("it must name promises, minutes and overlap above 0".to_owned()));
         }
         scenario.fits_its_topology().map_err(wrong)?;
+        scenario.has_what_it_takes().map_err(wrong)?;
         Ok(scenario)
     }
 
     fn fits_its_topology(&self) -> Result<(), String> {
         if self.ranch.topology == Topology::Namespaces {
-            let fits = self.ranch.nodes <= NODES_MAX;
+            let fits = self.ranch.nodes + self.ranch.spare <= NODES_MAX;
             return if fits { Ok(()) } else { Err(format!("at most {NODES_MAX} nodes")) };
         }
         let apart = self.faults.iter().find(|fault| fault.kind.need().is_some());
@@ -267,10 +277,31 @@ impl Scenario {
         })
     }
 
-    /// One of its faults, at random by weight, of those that can be had here; none when that is
-    /// none of them.
-    pub fn choose(&self, world: Option<World>, rng: &mut fastrand::Rng) -> Option<&FaultSpec> {
-        let here = || self.faults.iter().filter(|fault| lacks(fault, world).is_none());
+    /// Faults that change members ask for machines that can.
+    fn has_what_it_takes(&self) -> Result<(), String> {
+        let RanchShape { nodes, spare, replicas, replace_dead_after_s, .. } = self.ranch;
+        for fault in &self.faults {
+            let lacks = match fault.kind {
+                FaultKind::Join | FaultKind::Replace if spare == 0 => "spare above 0",
+                FaultKind::LongDead if replace_dead_after_s == 0 => "replace_dead_after_s above 0",
+                FaultKind::LongDead if nodes <= replicas => "more nodes than replicas",
+                _ => continue,
+            };
+            return Err(format!("{:?} needs {lacks} in [ranch]", fault.kind));
+        }
+        Ok(())
+    }
+
+    /// One of its faults, at random by weight, of those that can be had here and that `may` strike
+    /// now; none when that is none of them.
+    pub fn choose(
+        &self,
+        world: Option<World>,
+        rng: &mut fastrand::Rng,
+        may: impl Fn(FaultKind) -> bool,
+    ) -> Option<&FaultSpec> {
+        let can = |fault: &&FaultSpec| lacks(fault, world).is_none() && may(fault.kind);
+        let here = || self.faults.iter().filter(can);
         let mut left = rng.u32(0..here().map(|fault| fault.weight).sum::<u32>().max(1));
         here().find(|fault| match left.checked_sub(fault.weight) {
             Some(rest) => {
@@ -340,12 +371,14 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut seen = std::collections::HashMap::<_, u32>::new();
         for _ in 0..1_000 {
-            let fault = mixed.choose(Some(World::Root), &mut rng).unwrap();
+            let fault = mixed.choose(Some(World::Root), &mut rng, |_| true).unwrap();
             *seen.entry((fault.kind, fault.target)).or_default() += 1;
         }
         let here = |fault: &&FaultSpec| lacks(fault, Some(World::Root)).is_none();
         let there_are = mixed.faults.iter().filter(here).count();
         assert_eq!(seen.len(), there_are, "each is chosen: {seen:?}");
-        assert!(mixed.choose(None, &mut rng).is_some_and(|fault| fault.kind.need().is_none()));
+        let alone = mixed.choose(None, &mut rng, |_| true);
+        assert!(alone.is_some_and(|fault| fault.kind.need().is_none()));
+        assert!(mixed.choose(None, &mut rng, |_| false).is_none());
     }
 }

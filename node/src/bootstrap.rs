@@ -18,8 +18,10 @@ use ranch_proto::schema::{
     Bootstrap, ClusterRecord, JoinNode, MetaCommand, MetaResult, MetaStatus, NodeRecord,
     ProbeReply, ProbeRequest, Request, ShardRecord, meta_command, record, reply, request,
 };
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, ShardError};
 
+use crate::announce::record_of;
 use crate::error::NodeError;
 use crate::identity::Identity;
 use crate::placement::admin_key_record;
@@ -32,8 +34,6 @@ const SAY: Duration = Duration::from_secs(5);
 /// A node that does not answer a probe so soon is not there.
 const PROBE_LIMIT: Duration = Duration::from_millis(700);
 const PROPOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Version of the formats a new ranch begins with.
-const CLUSTER_VERSION: u32 = 1;
 
 /// A node on its way into a ranch.
 pub(crate) struct Entrance<'a> {
@@ -67,6 +67,10 @@ impl Entrance<'_> {
         let mut said = Instant::now();
         loop {
             let probes = self.probe_all().await;
+            if probes.values().any(|probe| probe.gone) {
+                return Err(NodeError::Gone { id: NodeId(self.node.id) });
+            }
+            check_protocols(&probes)?;
             let others = self.config.nodes.len() - 1;
             if probes.values().any(|probe| probe.has_data) {
                 if self.join(identity).await? {
@@ -108,6 +112,11 @@ impl Entrance<'_> {
             ours.then_some((other.id, reply))
         });
         futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    /// What this node says of itself, for those who know it already.
+    pub(crate) fn announcement(&self, identity: &Identity) -> NodeRecord {
+        record_of(self.node, identity.incarnation, identity.boot_nonce.clone(), self.version)
     }
 
     fn record(&self, incarnation: u32, boot_nonce: Bytes) -> NodeRecord {
@@ -184,15 +193,21 @@ impl Entrance<'_> {
             cluster_id: identity.cluster_id.clone(),
             name: self.config.cluster.name.clone(),
             key_salt: Bytes::copy_from_slice(&salt),
-            version: CLUSTER_VERSION,
+            version: newest_common(probes),
             replicas: self.config.cluster.replicas,
+            ..ClusterRecord::default()
         };
         let nodes = self.config.nodes.iter().map(|node| {
-            let nonce = match probes.get(&node.id) {
-                Some(probe) => probe.boot_nonce.clone(),
-                None => identity.boot_nonce.clone(),
+            let Some(probe) = probes.get(&node.id) else {
+                return record_of(node, 1, identity.boot_nonce.clone(), self.version);
             };
-            record_of(node, 1, nonce, self.version)
+            // What it runs it will say itself; what it can write counts from the beginning.
+            let formats = Support::from_wire(probe.versions.as_ref()).formats;
+            NodeRecord {
+                format_min: formats.min,
+                format_max: formats.max,
+                ..record_of(node, 1, probe.boot_nonce.clone(), self.version)
+            }
         });
         let zones: Vec<(NodeId, &str)> =
             self.config.nodes.iter().map(|node| (NodeId(node.id), node.zone.as_str())).collect();
@@ -215,19 +230,21 @@ impl Entrance<'_> {
     }
 }
 
-fn record_of(node: &NodeConfig, incarnation: u32, boot_nonce: Bytes, version: &str) -> NodeRecord {
-    NodeRecord {
-        id: node.id,
-        name: node.name.clone(),
-        addr: node.addr.clone(),
-        zone: node.zone.clone(),
-        incarnation,
-        boot_nonce,
-        version: version.to_owned(),
-        format_min: CLUSTER_VERSION,
-        format_max: CLUSTER_VERSION,
-        ..NodeRecord::default()
+/// The newest format that this binary and those of all others can write: what a new ranch writes.
+fn newest_common(probes: &BTreeMap<u32, ProbeReply>) -> u32 {
+    let others =
+        probes.values().map(|probe| Support::from_wire(probe.versions.as_ref()).formats.max);
+    others.fold(Support::ours().formats.max, u32::min)
+}
+
+/// Refuses to work with machines whose binaries speak no protocol this one does.
+fn check_protocols(probes: &BTreeMap<u32, ProbeReply>) -> Result<(), NodeError> {
+    for (node, probe) in probes {
+        let theirs = Support::from_wire(probe.versions.as_ref());
+        let agreed = Support::ours().agree(theirs, &format!("of node {node}"));
+        agreed.map_err(|error| NodeError::Refused { reason: error.to_string() })?;
     }
+    Ok(())
 }
 
 /// Proposes a meta command at one node.

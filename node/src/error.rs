@@ -144,6 +144,28 @@ pub enum NodeError {
         /// In the ranch's words.
         reason: String,
     },
+    /// The data directory has a place in a ranch already.
+    #[error(
+        "{path} says that this is node {node} of a ranch already: start it with `ranch node`, or \
+         give another data directory"
+    )]
+    Settled {
+        /// The identity file.
+        path: PathBuf,
+        /// Which node.
+        node: NodeId,
+    },
+    /// Nobody answered a machine that wants to join.
+    #[error(
+        "{addr} does not take anybody in at this moment ({detail}): give the address of a node of \
+         a ranch that `ranch status` shows well"
+    )]
+    Unanswered {
+        /// The address asked.
+        addr: String,
+        /// The last that was heard.
+        detail: String,
+    },
     /// The node has been taken out of the ranch.
     #[error(
         "node {id} has left this ranch and its data has been moved: delete its data directory; to \
@@ -170,6 +192,21 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Whether the node would end the same way if it were started again, until an operator has
+    /// changed something: it has left, or is not the one it is taken for.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongNode { .. }
+                | Self::IdentityVersion { .. }
+                | Self::Timers { .. }
+                | Self::NoAdminKey
+                | Self::Refused { .. }
+                | Self::Gone { .. }
+        )
+    }
+
     /// What the node has lost by this, as "its log was …"; `None` where nothing is lost.
     pub(crate) fn loss(&self) -> Option<String> {
         match self {

@@ -11,6 +11,7 @@ use ranch_proto::schema::{
     self as wire, AppendReply, Charge, Command, JoinNode, MetaCommand, ReadRequest, Reply, Request,
     append_reply, meta_command, read_request, reply, request,
 };
+use ranch_proto::value::SCROLL_MAX;
 use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
 use ranch_raft::GroupCore;
 use ranch_raft::convert::{
@@ -33,6 +34,8 @@ pub(crate) struct Admission {
     pub(crate) limits: CallLimits,
     /// Which of the tenants that have had its id it is.
     life: u64,
+    /// It comes from a backup, and not everything of it is here yet.
+    restoring: bool,
 }
 
 /// Whose rows a request is about.
@@ -110,6 +113,7 @@ impl Replicas {
             request::Body::Verify(asked) => self.verify_on_request(group, &asked).await,
             request::Body::OddRows(told) => self.odd_rows(group, ReplicaId(request.target), &told),
             request::Body::MayLeave(node) => self.may_leave(NodeId(node)).await,
+            request::Body::Copy(asked) => self.copy(group, asked).await,
         }
     }
 
@@ -133,8 +137,12 @@ impl Replicas {
             // Nor are its last calls to count for whoever has the id next.
             self.accounts.books(group).forget(&command.tenant);
         }
-        command.quota_bytes = admission.quota_bytes;
-        command.scroll_max_bytes = Some(self.shared.scroll_max_bytes);
+        command.restoring = admission.restoring;
+        // What was within its limits when it was backed up is let in again, whatever they are now.
+        command.quota_bytes = admission.quota_bytes.filter(|_| !admission.restoring);
+        let scroll_max =
+            if admission.restoring { SCROLL_MAX } else { self.shared.scroll_max_bytes };
+        command.scroll_max_bytes = Some(scroll_max);
         let Some(charge) = charge else {
             return shard.propose(command).await.map(reply::Body::Command);
         };
@@ -204,7 +212,8 @@ impl Replicas {
             (false, true) => Err(invalid("the tenant is being deleted for good")),
             _ => {
                 let limits = CallLimits::of(record);
-                Ok(Admission { quota_bytes: record.quota_bytes, limits, life })
+                let restoring = record.restored.as_ref().is_some_and(|from| !from.whole);
+                Ok(Admission { quota_bytes: record.quota_bytes, limits, life, restoring })
             }
         }
     }
@@ -214,6 +223,11 @@ impl Replicas {
         self.verifier.check(GroupId::META)?;
         if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
             self.check_imposter(node)?;
+        }
+        if let Some(meta_command::What::RaiseVersion(raise)) = &command.what
+            && let Some(refused) = self.check_raise(*raise)?
+        {
+            return Ok(reply::Body::Meta(refused));
         }
         self.room.admit(GroupId::META, || meta_makes_room(command.what.as_ref()))?;
         meta.propose(command).await.map(reply::Body::Meta)

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ranch_proto::hex;
+use ranch_proto::{NodeId, hex};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
@@ -70,6 +70,21 @@ impl Identity {
         };
         identity.save()?;
         Ok(identity)
+    }
+
+    /// Reads the identity in `dir` of a machine that was not given a number yet, or makes one.
+    pub(crate) fn open_unnumbered(dir: &Path) -> Result<Self, NodeError> {
+        match Self::open(dir, 0) {
+            Err(NodeError::WrongNode { path, found, .. }) => {
+                Err(NodeError::Settled { path, node: NodeId(found) })
+            }
+            opened => opened,
+        }
+    }
+
+    /// Where it is kept.
+    pub(crate) fn file(&self) -> &Path {
+        &self.path
     }
 
     fn read(path: PathBuf) -> Result<Self, NodeError> {

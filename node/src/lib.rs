@@ -5,13 +5,17 @@
 //! router embedded in a node reaches it through [`LocalShards`].
 
 mod accounts;
+mod announce;
 mod bootstrap;
 mod charges;
+mod copies;
 mod disk;
 mod error;
 mod hand_over;
 mod handler;
 mod identity;
+mod join;
+mod joining;
 mod link_server;
 mod lives;
 mod local;
@@ -21,6 +25,7 @@ mod node;
 mod open;
 mod outcast;
 mod placement;
+mod proposals;
 mod replicas;
 mod rescue;
 mod room;
@@ -31,8 +36,10 @@ mod snapshot;
 mod suspicion;
 mod tickers;
 mod tidings;
+mod upgrade;
 mod verify;
 
 pub use error::NodeError;
+pub use join::{JOINED_FILE, Joined, Joiner, join};
 pub use local::LocalShards;
 pub use node::{Node, NodeOptions};

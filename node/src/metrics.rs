@@ -67,7 +67,10 @@ impl Replicas {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let uptime_s = now_ms.saturating_sub(self.started_ms()) as f64 / 1e3;
         let uptime = MetricFamily::gauge("ranch_uptime_seconds", "Since the process started.");
-        let mut all = vec![build.with(&version, 1.0), uptime.with(&[], uptime_s)];
+        let help = "The format the ranch writes, as far as this node knows.";
+        let at = f64::from(self.shared.feed.version().get());
+        let at = MetricFamily::gauge("ranch_cluster_version", help).with(&[], at);
+        let mut all = vec![build.with(&version, 1.0), uptime.with(&[], uptime_s), at];
         all.extend(process::metrics("ranch_process"));
         all.push(self.refusals.family());
         all.extend(disk(&self.room.status()));

@@ -20,11 +20,14 @@ use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 
 use crate::accounts;
+use crate::announce::announce;
 use crate::bootstrap::{Entrance, Place};
+use crate::copies;
 use crate::disk::Disk;
 use crate::error::NodeError;
 use crate::hand_over::Successors;
 use crate::identity::Identity;
+use crate::joining::settings_of;
 use crate::lives::Lives;
 use crate::local::LocalShards;
 use crate::open::{Opened, mib, open_data};
@@ -97,6 +100,7 @@ impl Node {
             replicas: Arc::clone(&replicas),
             identity: Arc::clone(&identity),
             cluster_name: options.config.cluster.name.clone(),
+            settings: settings_of(&options.config),
         });
         let service =
             service.max_decoding_message_size(MESSAGE_MAX).max_encoding_message_size(MESSAGE_MAX);
@@ -149,6 +153,7 @@ impl Node {
         self.life.abort();
         accounts::flush(&self.replicas).await;
         hand_over(&self.replicas).await;
+        self.replicas.copies.close(None);
         let cores = self.replicas.cores();
         futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
         let store = Arc::clone(&self.replicas.shared.store);
@@ -187,10 +192,16 @@ fn links(options: &NodeOptions) -> Arc<Links> {
         boot: fastrand::u64(1..),
         cluster_id: Arc::default(),
     });
-    for other in options.config.nodes.iter().filter(|other| other.id != options.node.id) {
-        links.set_peer(NodeId(other.id), &other.addr);
+    for (other, addr) in others(options) {
+        links.set_peer(other, &addr);
     }
     Arc::new(links)
+}
+
+/// The other nodes, as `ranch.toml` has them.
+fn others(options: &NodeOptions) -> impl Iterator<Item = (NodeId, String)> {
+    let others = options.config.nodes.iter().filter(|other| other.id != options.node.id);
+    others.map(|other| (NodeId(other.id), other.addr.clone()))
 }
 
 /// Makes what all replicas share.
@@ -217,6 +228,7 @@ fn share(
         store,
         roster,
         links,
+        configured: others(options).collect(),
         snapshots,
         feed: MetaFeed::new(SharedDirectory::default()),
         board: RouteBoard::new(),
@@ -271,6 +283,7 @@ impl Life {
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
         tasks.spawn(accounts::flushes(Arc::clone(replicas)));
+        tasks.spawn(copies::expire(Arc::clone(replicas)));
         tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));
         tasks.spawn(room::follow(Arc::clone(replicas)));
         tasks.spawn(tidings_or_fault(Arc::clone(replicas)));
@@ -281,6 +294,7 @@ impl Life {
             let key = self.options.admin_key.as_ref().ok_or(NodeError::NoAdminKey)?;
             entrance.found(replicas, &identity, key).await?;
         }
+        let announcement = entrance.announcement(&identity);
         let outcast = outcast::watch(Arc::clone(replicas));
         tokio::pin!(outcast);
         tokio::select! {
@@ -291,12 +305,15 @@ impl Life {
         let limits = MoveLimits {
             copies: config.cluster.replicas as usize,
             at_once: config.placement.moves_at_once as usize,
+            hold_version: config.cluster.hold_version,
             replace_after: (config.placement.replace_dead_after_s > 0)
                 .then(|| Duration::from_secs(config.placement.replace_dead_after_s)),
         };
         tasks.spawn(Placement::new(Arc::clone(replicas), me, admin_key, limits).run());
+        let refused = announce(Arc::clone(replicas), announcement);
         tokio::select! {
             why = outcast => Err(why),
+            why = refused => Err(why),
             // None of the tasks ends by itself.
             _ = tasks.join_next() => Ok(()),
         }

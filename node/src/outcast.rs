@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ranch_proto::NodeId;
 use ranch_proto::schema::{ProbeReply, ProbeRequest};
+use ranch_proto::versions::Support;
 
 use crate::error::NodeError;
 use crate::replicas::Replicas;
@@ -29,7 +30,9 @@ pub(crate) async fn watch(replicas: Arc<Replicas>) -> NodeError {
         tokio::time::sleep(LOOK).await;
         let Some(meta) = replicas.meta() else { continue };
         let mut peers = replicas.shared.links.peers();
-        let is_led = meta.core().leader().1.is_some();
+        // A leader it cannot hear is one it only remembers.
+        let hears = peers.iter().any(|(node, _)| replicas.is_reached(*node));
+        let is_led = hears && meta.core().leader().1.is_some();
         if is_led && !peers.is_empty() {
             peers.sort();
             turn = turn.wrapping_add(1);
@@ -77,11 +80,25 @@ fn judge(replicas: &Replicas, replies: &[(String, ProbeReply)], is_led: bool) ->
         return Some(NodeError::Gone { id: replicas.shared.node });
     }
     // One stranger among those that have a leader is their own trouble.
-    let (addr, _) = replies.first().filter(|_| !is_led)?;
+    let strange = replies.first().filter(|_| !is_led);
+    if let Some(reason) = strange.and_then(|_| no_common_protocol(replies)) {
+        return Some(NodeError::Refused { reason });
+    }
+    let (addr, _) = strange?;
     replies.iter().all(|(_, reply)| is_strange(reply)).then(|| NodeError::Refused {
         reason: format!(
             "the data directory is of one ranch, and the machine at {addr} of another: correct \
              the addresses in ranch.toml, or move the data directory away to join as a new machine"
         ),
     })
+}
+
+/// Why no machine that answers can be worked with, if none can.
+fn no_common_protocol(replies: &[(String, ProbeReply)]) -> Option<String> {
+    let whys = replies.iter().map(|(addr, reply)| {
+        let theirs = Support::from_wire(reply.versions.as_ref());
+        Support::ours().agree(theirs, &format!("at {addr}")).err()
+    });
+    let whys: Option<Vec<_>> = whys.collect();
+    whys?.first().map(ToString::to_string)
 }

@@ -4,9 +4,11 @@
 //! Nothing is remembered between turns: each turn compares what is with what should be and takes
 //! the next step, so a step interrupted anywhere is taken up by whoever leads then.
 
+mod addresses;
 mod balance;
 mod moves;
 mod purge;
+mod raise;
 mod shape;
 mod steps;
 mod strays;
@@ -23,8 +25,10 @@ use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, hex};
 
 pub(crate) use self::moves::MoveLimits;
 
+use self::addresses::Addresses;
 use self::balance::Balance;
 use self::moves::{Absences, Seen};
+use self::raise::Raise;
 use crate::error::NodeError;
 use crate::hand_over::Successors;
 use crate::outcast::CLEARING_MAX;
@@ -42,6 +46,8 @@ pub(crate) struct Placement {
     admin_key: Option<Secret>,
     balance: Balance,
     absences: Absences,
+    addresses: Addresses,
+    raise: Raise,
     limits: MoveLimits,
     /// Since when this node knows that it was removed.
     gone_since: Option<Instant>,
@@ -55,7 +61,18 @@ impl Placement {
         limits: MoveLimits,
     ) -> Self {
         let (balance, absences) = (Balance::default(), Absences::default());
-        Self { replicas, me, admin_key, balance, absences, limits, gone_since: None }
+        let (addresses, raise) = (Addresses::default(), Raise::default());
+        Self {
+            replicas,
+            me,
+            admin_key,
+            balance,
+            absences,
+            addresses,
+            raise,
+            limits,
+            gone_since: None,
+        }
     }
 
     /// Runs until it is dropped.
@@ -69,13 +86,16 @@ impl Placement {
     }
 
     async fn turn(&mut self) {
-        self.follow_addresses();
+        self.addresses.follow(&self.replicas);
         strays::destroy_all(&self.replicas).await;
         self.leave_when_gone();
         self.open_assigned().await;
         self.initialize_mine().await;
         self.shape_led().await;
         self.move_shards().await;
+        if let Some(raise) = self.raise.look(&self.replicas, self.limits.hold_version) {
+            self.propose(raise).await;
+        }
         self.put_admin_key().await;
         purge::finish_all(&self.replicas).await;
         if self.directory(|directory| directory.is_draining(self.me.node())) {
@@ -100,26 +120,6 @@ impl Placement {
 
     fn directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
         look(&self.replicas.shared.feed.directory().read())
-    }
-
-    fn follow_addresses(&self) {
-        let me = self.me.node();
-        let links = &self.replicas.shared.links;
-        let (nodes, gone): (Vec<(NodeId, String)>, Vec<NodeId>) = self.directory(|directory| {
-            let nodes = directory.nodes.iter().filter(|(id, _)| **id != me);
-            let nodes = nodes.map(|(id, node)| (*id, node.addr.clone())).collect();
-            (nodes, directory.gone.keys().copied().collect())
-        });
-        for (node, addr) in nodes {
-            links.set_peer(node, &addr);
-        }
-        // As long as one is a member of the meta group it is told, so that it hears of its end.
-        let meta = self.replicas.meta().map(|meta| meta.core().status()).unwrap_or_default();
-        let members = meta.voters.iter().chain(&meta.learners).map(|id| ReplicaId(*id).node());
-        let members: HashSet<NodeId> = members.collect();
-        for node in gone.into_iter().filter(|node| !members.contains(node)) {
-            links.remove_peer(node);
-        }
     }
 
     /// Starts replicas that should be here and are not. A new one is empty and waits for its
@@ -175,24 +175,7 @@ impl Placement {
 
     /// Proposes to the meta group through whichever node leads it; failing that, next turn.
     async fn propose(&self, what: What) {
-        use ranch_proto::link::Lane;
-        use ranch_proto::schema::{Request, request};
-
-        let Some(meta) = self.replicas.meta() else { return };
-        let request_id = RequestId::random().0.to_vec().into();
-        let command = MetaCommand { request_id, what: Some(what) };
-        let proposed = match meta.core().leader().1 {
-            Some(node) if node == self.me.node() => meta.propose(command).await.map(drop),
-            Some(node) => {
-                let body = Some(request::Body::Meta(command));
-                let request = Request { group: GroupId::META.0, body, ..Request::default() };
-                let Some(link) = self.replicas.shared.links.get(node, Lane::Data) else { return };
-                let deadline = std::time::Instant::now() + STEP_LIMIT;
-                link.call(request, deadline).await.map(drop)
-            }
-            None => return,
-        };
-        if let Err(error) = proposed {
+        if let Err(error) = self.replicas.propose_meta(what).await {
             tracing::debug!("the meta group did not take a command: {error}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use ranch_proto::link::Links;
 use ranch_proto::schema::{GroupStatus, NodeStatusReply};
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
@@ -15,6 +16,7 @@ use ranch_raft::{DamageNote, GroupCore, TypeConfig};
 use tokio::sync::mpsc;
 
 use crate::accounts::Accounts;
+use crate::copies::Copies;
 use crate::error::NodeError;
 use crate::lives::Lives;
 use crate::metrics::Refusals;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StateStore>,
     pub(crate) roster: Roster,
     pub(crate) links: Arc<Links>,
+    /// Where `ranch.toml` says the other nodes are.
+    pub(crate) configured: BTreeMap<NodeId, String>,
     pub(crate) snapshots: Arc<SnapshotSender>,
     pub(crate) feed: Arc<MetaFeed>,
     pub(crate) board: RouteBoard,
@@ -56,6 +60,8 @@ pub(crate) struct Replicas {
     /// What tenants called on the shards led here.
     pub(crate) accounts: Accounts,
     pub(crate) refusals: Refusals,
+    /// What is being read for backups.
+    pub(crate) copies: Copies,
     /// Who has room for writes.
     pub(crate) room: Arc<Room>,
     /// What the other nodes have said of their logs.
@@ -79,10 +85,12 @@ impl Replicas {
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
         let verifier = Verifier::new(shared.verify_rate);
+        let copies = Copies::default();
         Self {
             shared,
             accounts,
             refusals,
+            copies,
             room,
             lives,
             verifier,
@@ -143,7 +151,8 @@ impl Replicas {
 
     fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {
         let (config, queue) = (Arc::clone(&self.shared.config), self.shared.queue);
-        GroupOptions { group, replica, config, queue }
+        let version = self.shared.feed.version().clone();
+        GroupOptions { group, replica, config, queue, version }
     }
 
     fn network(&self, group: GroupId, from: ReplicaId) -> Network {
@@ -227,6 +236,7 @@ impl Replicas {
             groups,
             metrics: self.metrics(),
             disk: Some(self.room.status()),
+            versions: Some(Support::ours().to_wire()),
         }
     }
 

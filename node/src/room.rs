@@ -226,7 +226,13 @@ pub(crate) fn makes_room(command: &Command) -> bool {
 pub(crate) fn meta_makes_room(what: Option<&What>) -> bool {
     !matches!(
         what,
-        Some(What::AddTenant(_) | What::SetTenant(_) | What::AddKey(_) | What::PatchTenant(_))
+        Some(
+            What::AddTenant(_)
+                | What::SetTenant(_)
+                | What::RestoreTenant(_)
+                | What::AddKey(_)
+                | What::PatchTenant(_)
+        )
     )
 }
 

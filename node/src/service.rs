@@ -2,22 +2,24 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::RwLock;
-use ranch_proto::link::{Batched, PROTOCOL};
+use ranch_proto::link::Batched;
 use ranch_proto::schema::ranch_server::Ranch;
 use ranch_proto::schema::{
-    Envelope, Frame, Hello, NodeStatusReply, NodeStatusRequest, ProbeReply, ProbeRequest,
-    SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
+    Envelope, Frame, JoinReply, JoinRequest, NodeStatusReply, NodeStatusRequest, ProbeReply,
+    ProbeRequest, RanchSettings, SnapshotPart, SnapshotReply, WatchEvent, WatchRequest, frame,
 };
+use ranch_proto::versions::Support;
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::identity::Identity;
+use crate::joining::admit;
 use crate::link_server;
 use crate::replicas::Replicas;
 use crate::snapshot::Incoming;
@@ -35,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) identity: Arc<RwLock<Identity>>,
     pub(crate) cluster_name: String,
+    /// What a machine that joins must have as the others have it.
+    pub(crate) settings: RanchSettings,
 }
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -53,14 +57,7 @@ impl Service {
     }
 
     fn hello(&self) -> Frame {
-        let identity = self.identity.read();
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id: identity.cluster_id.clone(),
-            node: identity.node,
-            version: self.replicas.shared.version.clone(),
-            boot: self.replicas.shared.links.options().boot,
-        };
+        let hello = self.replicas.shared.links.options().hello();
         Frame { id: 0, body: Some(frame::Body::Hello(hello)) }
     }
 
@@ -72,10 +69,16 @@ impl Service {
         let Some(frame::Body::Hello(hello)) = frames.next().and_then(|frame| frame.body) else {
             return Err(Status::invalid_argument("a link begins with a hello"));
         };
-        if hello.protocol != PROTOCOL {
+        let support = Support::of_hello(&hello);
+        let agreed = Support::ours().agree(support, &hello.version);
+        agreed.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let at = self.replicas.shared.feed.version().get();
+        // Routers write no formats: for them the protocol counts alone.
+        if hello.node != 0 && support.formats.max < at {
             return Err(Status::failed_precondition(format!(
-                "protocol {} is not spoken here, {PROTOCOL} is; run the same version everywhere",
-                hello.protocol
+                "this ranch is at cluster version {at}, and version {} on node {} can do {}: run \
+                 the version the other machines run",
+                hello.version, hello.node, support.formats
             )));
         }
         self.check_cluster(&hello.cluster_id)
@@ -135,9 +138,18 @@ impl Ranch for Service {
         Ok(Response::new(self.replicas.status()))
     }
 
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let joined = admit(&self.replicas, &self.settings, request.into_inner()).await;
+        joined.map(Response::new)
+    }
+
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
         let asker = NodeId(request.into_inner().node);
-        let gone = self.replicas.shared.feed.directory().read().gone.contains_key(&asker);
+        let (gone, at) = {
+            let directory = self.replicas.shared.feed.directory().read();
+            let at = directory.cluster.is_some().then(|| directory.version());
+            (directory.gone.contains_key(&asker), at)
+        };
         let meta_leader = self.replicas.meta().and_then(|meta| meta.core().leader().1);
         let identity = self.identity.read();
         Ok(Response::new(ProbeReply {
@@ -148,8 +160,17 @@ impl Ranch for Service {
             cluster_name: self.cluster_name.clone(),
             boot_nonce: identity.boot_nonce.clone(),
             gone,
+            versions: Some(Support::ours().to_wire()),
+            cluster_version: at.unwrap_or(0),
+            clock_us: clock_us(),
         }))
     }
+}
+
+/// What this machine's clock says; 0 when it stands before 1970.
+fn clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Sends a follower what it lacks, then each change as it comes, until it is gone.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use ranch_proto::link::Lane;
 use ranch_proto::schema::{Request, Tidings, reply, request};
-use ranch_proto::{GroupId, ReplicaId};
+use ranch_proto::{GroupId, NodeId, ReplicaId};
 
 use crate::error::NodeError;
 use crate::replicas::Replicas;
@@ -34,6 +34,7 @@ impl Replicas {
             incarnation: replica.map_or(0, ReplicaId::incarnation),
             log_end: self.shared.log.durable_sequence(),
             known_end: 0,
+            led: self.shared.board.led_by(self.shared.node),
         }
     }
 
@@ -47,6 +48,7 @@ impl Replicas {
         if self.room.learn(heard) {
             judge_groups(self);
         }
+        self.shared.board.hear(NodeId(heard.node), &heard.led);
         self.lives.learn(heard)
     }
 

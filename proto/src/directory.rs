@@ -11,6 +11,7 @@ use crate::schema::{
     ClusterRecord, GoneNode, JoinToken, KeyRecord, NodeRecord, Record, ShardRecord, TenantRecord,
     record::What,
 };
+use crate::versions::{FORMATS, Feature};
 
 /// A directory that one task updates and many read. Never hold the lock across an await.
 pub type SharedDirectory = Arc<parking_lot::RwLock<Directory>>;
@@ -91,8 +92,7 @@ impl Directory {
         all.map(|what| Record { what: Some(what), removed: false })
     }
 
-    /// The record of a presented key, whatever its tenant's state; none for a revoked one. Unknown
-    /// keys cost the same hashing as known ones.
+    /// The record of a presented key, whatever its tenant's state; none for a revoked one.
     #[must_use]
     pub fn find_key(&self, presented: &str) -> Option<&KeyRecord> {
         self.key_of(&self.hash_key(presented)?).filter(|key| !key.revoked)
@@ -104,11 +104,18 @@ impl Directory {
         self.keys.get(hash)
     }
 
-    /// The stored form of a key in this ranch; `None` before bootstrap.
+    /// The stored form of a key in this ranch; `None` before bootstrap. A key that came with a
+    /// tenant from another ranch is known by its hash there, any other by the one here.
     #[must_use]
     pub fn hash_key(&self, key: &str) -> Option<KeyHash> {
-        let salt = self.cluster.as_ref()?.key_salt.as_ref().try_into().ok()?;
-        Some(KeyHash::of(salt, key))
+        let cluster = self.cluster.as_ref()?;
+        let under = |salt: &[u8]| salt.try_into().ok().map(|salt| KeyHash::of(salt, key));
+        let here = under(&cluster.key_salt)?;
+        if self.has_key(&here) {
+            return Some(here);
+        }
+        let mut elsewhere = cluster.other_salts.iter().filter_map(|salt| under(salt));
+        Some(elsewhere.find(|hash| self.has_key(hash)).unwrap_or(here))
     }
 
     /// Whether a key with this hash exists, or has and was revoked.
@@ -133,6 +140,18 @@ impl Directory {
     pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
         let record = self.nodes.get(&node)?;
         Some(ReplicaId::new(node, record.incarnation))
+    }
+
+    /// The format the ranch has agreed to write; the first before it is bootstrapped.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.cluster.as_ref().map_or(FORMATS.min, |cluster| cluster.version.max(1))
+    }
+
+    /// Whether something may be written or used by now.
+    #[must_use]
+    pub fn allows(&self, feature: Feature) -> bool {
+        self.version() >= feature.since()
     }
 
     /// Whether a node is to lead nothing.
@@ -210,6 +229,27 @@ mod tests {
         assert_eq!(copy.replica_on(NodeId(2)), Some(ReplicaId::new(NodeId(2), 3)));
         assert_eq!(copy.nodes_of(GroupId(1)), [NodeId(2)]);
         assert_eq!(copy.nodes_of(GroupId::META), [NodeId(2)]);
+    }
+
+    #[test]
+    fn keys_of_another_ranch_are_found_under_its_salt() {
+        let mut directory = Directory::default();
+        let other_salts = vec![vec![8; 32].into(), vec![9; 32].into()];
+        let cluster =
+            ClusterRecord { key_salt: vec![7; 32].into(), other_salts, ..Default::default() };
+        directory.apply(put_record(What::Cluster(cluster)));
+        let (here, there) = (KeyHash::of(&[7; 32], "one"), KeyHash::of(&[9; 32], "two"));
+        assert_eq!(directory.hash_key("two"), Some(KeyHash::of(&[7; 32], "two")));
+        for hash in [here, there] {
+            directory.apply(put_record(What::Key(KeyRecord {
+                hash: hash.0.to_vec().into(),
+                tenant: "a".into(),
+                ..Default::default()
+            })));
+        }
+        assert_eq!(directory.hash_key("one"), Some(here));
+        assert_eq!(directory.hash_key("two"), Some(there));
+        assert!(directory.find_key("two").is_some() && directory.find_key("three").is_none());
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! used. Whatever is stored or sent is defined here, with a version and golden bytes under test.
 
 pub mod api_key;
+pub mod backup;
 pub mod calls;
 pub mod config;
 pub mod coordinate;
 pub mod directory;
 pub mod hex;
 pub mod ids;
+pub mod join_token;
 pub mod keys;
 pub mod link;
 pub mod metrics;
@@ -24,6 +26,7 @@ pub mod schema;
 pub mod shards;
 pub mod stage;
 pub mod value;
+pub mod versions;
 
 pub use coordinate::Coordinate;
 pub use directory::Directory;

@@ -15,14 +15,12 @@ mod pool;
 mod remote;
 
 pub use batch::Batched;
-pub use connection::{Link, LinkOptions, Sent};
+pub use connection::{Link, LinkOptions, Sent, connect};
 #[cfg(feature = "faults")]
 pub use filter::{Filter, Verdict};
+pub use heard::Peer;
 pub use pool::{Lane, Links};
 pub use remote::RemoteShards;
-
-/// Version of the frames on a link, sent in every hello.
-pub const PROTOCOL: u32 = 1;
 
 /// Largest message on a link, in bytes: a batch of frames and one frame more.
 pub const MESSAGE_MAX: usize = 8 << 20;

@@ -14,6 +14,7 @@
 //! how fresh the answer must be.
 
 mod batch;
+mod copy;
 mod cue;
 mod error;
 mod hash;
@@ -33,6 +34,7 @@ mod turn;
 mod usages;
 mod view;
 
+pub use copy::{CopyPiece, CopySource};
 pub use error::StateError;
 pub use hash::{HashAt, KindHash, StateHash, hash_at};
 pub use machine::StateMachine;
@@ -49,5 +51,14 @@ pub use snapshot::{
 };
 pub use store::StateStore;
 
-/// Version of the entries this binary applies, of shards and of the meta group alike.
-pub const ENTRY_VERSION: u32 = 1;
+use ranch_proto::versions::Support;
+
+/// Refuses entries, of shards and of the meta group alike, that a binary of another version wrote.
+/// An entry has the cluster version its leader knew of when it was proposed.
+fn check_entry(index: u64, version: u32) -> Result<(), StateError> {
+    let known = Support::ours().formats;
+    if known.contains(version) {
+        return Ok(());
+    }
+    Err(StateError::UnknownEntryVersion { index, found: version, known })
+}

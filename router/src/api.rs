@@ -2,6 +2,7 @@
 //! a variant and a function in one of them.
 
 pub(crate) mod admin;
+pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod describe;
 pub(crate) mod health;

@@ -1,7 +1,7 @@
 //! What all requests of one router share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ranch_proto::Shards;
@@ -37,6 +37,8 @@ pub struct App<S> {
     pub tenants_file: Option<TenantsFile>,
     /// Memory for large texts.
     pub budget: Budget,
+    /// It takes no more connections, and those there are end with their next answer.
+    pub ending: AtomicBool,
     connections: AtomicU64,
     health: tokio::sync::Mutex<Option<(Instant, Arc<Cluster>)>>,
 }
@@ -61,6 +63,7 @@ impl<S: Shards> App<S> {
             budget: Budget::new(options.large_bytes_max, options.request_deadline),
             shards,
             options,
+            ending: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             health: tokio::sync::Mutex::new(None),
         })

@@ -26,6 +26,11 @@ pub struct Cluster {
     pub meta: Option<Shard>,
     /// Every shard.
     pub shards: Vec<Shard>,
+    /// The format the ranch has agreed to write.
+    #[serde(rename = "cluster_version")]
+    pub version: u32,
+    /// The newest that every machine could write; absent where that is the same.
+    pub next_version: Option<u32>,
     /// Copies on their way from machine to machine; absent when all are where they belong.
     pub moves: Option<Moves>,
     /// What is wrong, in words.
@@ -58,6 +63,10 @@ pub struct Node {
     pub duty: &'static str,
     /// The version it runs, or ran last.
     pub version: String,
+    /// The cluster versions it can do.
+    pub formats: Versions,
+    /// The protocols it speaks, when it answers.
+    pub protocols: Option<Versions>,
 }
 
 /// One Raft group.
@@ -127,6 +136,8 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
             state: if answer.is_some() { "up" } else { "down" },
             duty: moves::duty(record),
             version: answer.map_or_else(|| record.version.clone(), |a| a.version.clone()),
+            formats: versions::formats(record, answer),
+            protocols: versions::protocols(answer),
         });
         if answer.is_none() {
             cluster.problems.push(format!("node {id} ({}) does not answer", record.name));
@@ -143,6 +154,7 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
         cluster.shards.push(shard);
     }
     cluster.moves = moves::account(directory, answers);
+    versions::describe(directory, &mut cluster);
     cluster
 }
 
@@ -241,8 +253,10 @@ fn lag_of(leader: &GroupStatus, adding: u64) -> Option<u64> {
 
 mod moves;
 mod verified;
+mod versions;
 
 pub use moves::{Moves, Moving};
+pub use versions::Versions;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 //! and when time runs out it is reported so, never as a plain failure.
 
 mod chase;
+mod copy;
 mod error;
 mod staged;
 

@@ -2,15 +2,23 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use ranch_proto::Coordinate;
 use ranch_proto::config::ConfigError;
 
+use super::backup::BackupError;
 use super::bench::BenchError;
 use super::http::ClientError;
 use super::import::ImportError;
 use super::machine::MachineError;
 use super::up::UpError;
+use super::upgrade::UpgradeError;
+
+/// `EX_CONFIG` of `sysexits.h`. The units in `deploy/` name it, too.
+const MUST_NOT_RUN: u8 = 78;
+/// What a node ends with that has left its ranch: nothing makes it run again.
+pub const HAS_LEFT: u8 = 79;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +38,12 @@ pub enum CliError {
     /// The ranch on this machine could not start.
     #[error(transparent)]
     Up(#[from] UpError),
+    /// An upgrade could not begin or go on.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    /// A backup could not be taken, read or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Load could not be put on.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -117,6 +131,14 @@ pub enum CliError {
         /// The tenant.
         tenant: String,
     },
+    /// This machine has problems, all of which were told.
+    #[error(
+        "{problems} problem{} found", if *problems == 1 { "" } else { "s" }
+    )]
+    Unwell {
+        /// How many.
+        problems: usize,
+    },
     /// The system's randomness failed.
     #[error("the system has no randomness for a key: {reason}")]
     NoRandomness {
@@ -132,8 +154,55 @@ impl CliError {
         move |source| Self::File { action, path, source }
     }
 
+    /// What the process ends with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Machine(MachineError::Node(ranch_node::NodeError::Gone { .. })) => {
+                ExitCode::from(HAS_LEFT)
+            }
+            _ if self.is_final() => ExitCode::from(MUST_NOT_RUN),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Whether the same command would end the same way until somebody has changed something, so
+    /// that a service manager must not try again and again.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::EmptyKeyFile { .. } => true,
+            Self::Machine(error) => error.is_final(),
+            _ => false,
+        }
+    }
+
     /// Whether the reader of our output has gone.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(error: impl Into<CliError>) -> String {
+        format!("{:?}", error.into().exit_code())
+    }
+
+    #[test]
+    fn only_what_nobody_but_an_operator_can_mend_stops_the_service_manager() {
+        let must_not = format!("{:?}", ExitCode::from(MUST_NOT_RUN));
+        let gone = ranch_node::NodeError::Gone { id: ranch_proto::NodeId(4) };
+        assert_eq!(code(MachineError::from(gone)), format!("{:?}", ExitCode::from(HAS_LEFT)));
+        let unknown = ConfigError::Environment {
+            variable: "RANCH_X".to_owned(),
+            value: String::new(),
+            detail: String::new(),
+        };
+        assert_eq!(code(unknown), must_not);
+        let may_pass = format!("{:?}", ExitCode::FAILURE);
+        assert_eq!(code(MachineError::from(ranch_node::NodeError::RolledBack)), may_pass);
+        let in_use = io::Error::from(io::ErrorKind::AddrInUse);
+        assert_eq!(code(super::super::machine::refusal("a:1", "addr", in_use)), may_pass);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::error::CliError;
 use super::http::{Call, escaped};
+use super::join::{self, JoinArgs, TokenArgs};
 use super::options::AdminArgs;
 use super::output;
 
@@ -21,6 +22,10 @@ pub enum NodeAction {
     Undrain(NamedArgs),
     /// Move everything off a node, and then forget it.
     Remove(RemoveArgs),
+    /// Make a token by which machines join that are not in ranch.toml.
+    Token(TokenArgs),
+    /// Have this machine join a ranch by token, and run its node.
+    Join(JoinArgs),
 }
 
 /// Arguments of `ranch node remove`.
@@ -60,6 +65,9 @@ pub async fn run(action: NodeAction) -> Result<(), CliError> {
     match action {
         NodeAction::Drain(args) => drain(args).await,
         NodeAction::Remove(args) => remove(args).await,
+        NodeAction::Token(args) => join::token(args).await,
+        // It goes on to run the node, which is large.
+        NodeAction::Join(args) => Box::pin(join::join(args)).await,
         NodeAction::Undrain(args) => {
             let (answer, node) = tell(&args, "undrain", "letting node {} lead again").await?;
             if args.json {

@@ -1,7 +1,10 @@
 //! What belongs to this machine: its configuration, the directory of its data, and which of the
 //! configured nodes run here.
 
+use std::fs;
+use std::io;
 use std::net::{ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ranch_proto::config::{Config, NodeConfig};
@@ -13,8 +16,8 @@ use super::options::LocalArgs;
 pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// File in the data directory that holds the demo tenant's key.
 pub const DEMO_KEY_FILE: &str = "demo.key";
-/// The configuration looked for when none is named.
-const CONFIG_FILE: &str = "ranch.toml";
+/// The configurations looked for, in this order, when none is named.
+const CONFIG_FILES: [&str; 2] = ["ranch.toml", "/etc/ranch/ranch.toml"];
 
 /// The configuration in force on this machine.
 #[derive(Clone, Debug)]
@@ -30,9 +33,8 @@ pub struct Local {
 impl Local {
     /// Finds and reads the configuration.
     pub fn load(args: &LocalArgs) -> Result<Self, CliError> {
-        let here = Path::new(CONFIG_FILE);
-        let found = here.exists().then(|| here.to_owned());
-        let config_file = args.config.clone().or(found);
+        let found = || CONFIG_FILES.map(PathBuf::from).into_iter().find(|file| file.exists());
+        let config_file = args.config.clone().or_else(found);
         let mut config = Config::load(config_file.as_deref())?;
         if let Some(dir) = &args.data_dir {
             for node in &mut config.nodes {
@@ -63,6 +65,17 @@ fn root_of(config: &Config) -> PathBuf {
     }
 }
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Makes a directory that only its owner can look into, since tenants' texts are in it. One that
+/// exists is left as it is.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Whether `host:port` is an address of this machine: exactly those can be bound.
 pub fn is_this_machine(addr: &str) -> bool {
     let Ok(mut addrs) = addr.to_socket_addrs() else { return false };
@@ -78,7 +91,7 @@ mod tests {
     }
 
     fn shipped() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG_FILE)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG_FILES[0])
     }
 
     #[test]

@@ -67,6 +67,17 @@ pub enum MachineError {
     Router(#[from] ranch_router::RouterError),
 }
 
+impl MachineError {
+    /// Whether starting again would end the same way until an operator has changed something.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Tenants { .. } | Self::UnknownNode { .. } => true,
+            Self::Node(error) => error.is_final(),
+            _ => false,
+        }
+    }
+}
+
 /// Begins listening on `addr`, which is set by `key`.
 pub async fn listen(addr: &str, key: &str) -> Result<TcpListener, MachineError> {
     TcpListener::bind(addr).await.map_err(|source| refusal(addr, key, source))

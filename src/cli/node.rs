@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 
 use super::error::CliError;
 use super::lifecycle::{self, NodeAction};
-use super::local::{ADMIN_KEY_FILE, Local};
+use super::local::{self, ADMIN_KEY_FILE, Local};
 use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
 use super::shutdown::StopSignals;
-use super::{key_file, logging, machine, router};
+use super::{join, key_file, logging, machine, router};
 
 /// Arguments of `ranch node`.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub struct NodeArgs {
 impl NodeArgs {
     /// Whether a node is to run here; otherwise one is to be told something.
     pub fn runs(&self) -> bool {
-        self.action.is_none()
+        matches!(self.action, None | Some(NodeAction::Join(_)))
     }
 }
 
@@ -48,14 +48,26 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
     if let Some(action) = args.action {
         return lifecycle::run(action).await;
     }
-    let local = Local::load(&args.local)?;
-    let node = find(&local.config, args.name)?.clone();
+    serve(Local::load(&args.local)?, args.name, args.admin, args.follow_parent).await
+}
+
+/// Runs the node of this name until it is asked to stop or must not go on.
+pub async fn serve(
+    mut local: Local,
+    mut name: Option<String>,
+    admin: AdminKeyArg,
+    follow_parent: bool,
+) -> Result<(), CliError> {
+    if let Some((config, joined)) = join::recall(&local, name.as_deref())? {
+        (local.config, name) = (config, Some(joined));
+    }
+    let node = find(&local.config, name)?.clone();
     let _log = logging::start(&local.config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
     for dir in [&local.root, &node.data_dir] {
-        std::fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;
+        local::make_private(dir).map_err(CliError::file("create", dir))?;
     }
-    let admin_key = Some(match args.admin.admin_key {
+    let admin_key = Some(match admin.admin_key {
         Some(key) => key,
         None => key_file::read_or_make(&local.root.join(ADMIN_KEY_FILE))?,
     });
@@ -63,7 +75,7 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let options =
         NodeOptions { config: Arc::clone(&config), node: node.clone(), admin_key, version };
-    let mut stopping = std::pin::pin!(stop.or_parent_gone(args.follow_parent));
+    let mut stopping = std::pin::pin!(stop.or_parent_gone(follow_parent));
     let mut running = tokio::select! {
         started = Node::start(options) => started.map_err(MachineError::from)?,
         // It may be waiting for room on its disk.
@@ -86,8 +98,7 @@ pub async fn run(args: NodeArgs) -> Result<(), CliError> {
 
 /// The node of this name or id, or of the host's name.
 fn find(config: &Config, name: Option<String>) -> Result<&NodeConfig, MachineError> {
-    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name = name.unwrap_or_else(host);
+    let name = name.unwrap_or_else(local::host_name);
     if let Some(node) = config.node(&name) {
         return Ok(node);
     }

@@ -34,7 +34,8 @@ pub struct ClientArgs {
 /// Where this machine's configuration and data are.
 #[derive(Clone, Debug, Args)]
 pub struct LocalArgs {
-    /// Configuration file [default: ./ranch.toml if it exists, else built-in defaults].
+    /// Configuration file [default: ./ranch.toml or /etc/ranch/ranch.toml, whichever exists first,
+    /// else built-in defaults].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Directory for all data of this machine: each node's is below it, named like the node

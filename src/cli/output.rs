@@ -70,6 +70,20 @@ pub fn progress(total: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A bar over `total` bytes; invisible unless standard error is a terminal.
+pub fn progress_bytes(total: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let template = concat!(
+        "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} ",
+        "({binary_bytes_per_sec}, {eta} left)"
+    );
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_prefix(what);
+    bar
+}
+
 /// A turning sign with a text; invisible unless standard error is a terminal.
 pub fn spinner(text: String) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(text);

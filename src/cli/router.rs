@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ranch_proto::config::Config;
 use ranch_proto::link::{LinkOptions, RemoteShards};
-use ranch_proto::{NodeId, Shards};
+use ranch_proto::{GroupId, NodeId, Shards};
 use ranch_router::{Options, tenants_file};
 use tokio::net::TcpListener;
 
@@ -16,7 +17,10 @@ use super::local::Local;
 use super::machine::MachineError;
 use super::options::LocalArgs;
 use super::shutdown::StopSignals;
-use super::{logging, machine};
+use super::{inherit, logging, machine};
+
+/// Between looks at what is known of the ranch.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Arguments of `ranch router`.
 #[derive(Debug, Args)]
@@ -31,6 +35,12 @@ pub struct RouterArgs {
     /// Stop when standard input ends, as it does when `ranch up` is gone.
     #[arg(long, hide = true)]
     follow_parent: bool,
+    /// Listen on the socket that `ranch up` hands over on standard input.
+    #[arg(long, hide = true)]
+    inherit: bool,
+    /// Begin to serve when there is something to serve from: another router does until then.
+    #[arg(long, hide = true)]
+    relieve: bool,
     #[command(flatten)]
     local: LocalArgs,
 }
@@ -42,12 +52,42 @@ pub async fn run(args: RouterArgs) -> Result<(), CliError> {
     override_with(&mut config, args.listen, args.tenants)?;
     let _log = logging::start(&config.log);
     let stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
-    let listener = machine::listen(&config.router.listen, key).await?;
+    let listener = if args.inherit {
+        let inherited = inherit::take().and_then(TcpListener::from_std);
+        inherited.map_err(|source| machine::refusal(&config.router.listen, key, source))?
+    } else {
+        machine::listen(&config.router.listen, key).await?
+    };
     let shards = Arc::new(RemoteShards::start(&addresses(&config), link_options()));
     let stopped = stop.or_parent_gone(args.follow_parent);
+    let mut stopped = std::pin::pin!(stopped);
+    if args.relieve {
+        tokio::select! {
+            () = leaders_known(&shards) => {}
+            () = &mut stopped => return Ok(()),
+        }
+    }
+    if args.inherit {
+        inherit::say_serving();
+    }
     serve(listener, shards, &config, stopped).await?;
     tracing::info!("the router has stopped");
     Ok(())
+}
+
+/// Waits until the directory and the leader of every shard are known.
+async fn leaders_known(shards: &RemoteShards) {
+    loop {
+        let known = {
+            let directory = shards.directory().read();
+            let led = |shard: &GroupId| shards.routes().leader(*shard).is_some();
+            !directory.shards.is_empty() && directory.shards.keys().all(led)
+        };
+        if known {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Answers on `listener` until `stopped`, following the tenants file if there is one.

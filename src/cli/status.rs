@@ -30,6 +30,8 @@ struct Cluster {
     #[serde(default)]
     tenants: Vec<Value>,
     #[serde(default)]
+    cluster_version: Option<u32>,
+    #[serde(default)]
     moves: Option<Moves>,
     #[serde(default)]
     problems: Vec<String>,
@@ -97,7 +99,9 @@ impl Cluster {
         let nodes = output::table(&self.node_rows());
         let shards = output::table(&self.shard_rows());
         let count = self.tenants.len();
-        let tenants = format!("{count} tenant{}\n", if count == 1 { "" } else { "s" });
+        let version = self.cluster_version.map(|at| format!("cluster version {at}\n"));
+        let plural = if count == 1 { "" } else { "s" };
+        let tenants = format!("{}{count} tenant{plural}\n", version.unwrap_or_default());
         let problems = if self.problems.is_empty() {
             "no problems\n".to_owned()
         } else {
@@ -201,6 +205,7 @@ mod tests {
                 {"id": 2, "leader": null, "replicas": [2], "term": 4, "lag": null},
             ],
             "tenants": [{"id": "will", "shard": 1}],
+            "cluster_version": 2,
             "moves": {"running": 2, "waiting": 3, "bytes_left": 2048, "eta_s": 7},
             "problems": ["shard 2 has no leader"],
             "notes": ["node 2 (b) came back as incarnation 2"],
@@ -218,6 +223,7 @@ mod tests {
             "moving: 2 copies, 3 waiting, 2.00 KiB to go, about 7 s at this rate",
             "1      a       a,b       3     7    1",
             "2      none    b         4     -    0",
+            "cluster version 2",
             "1 tenant",
             "PROBLEM: shard 2 has no leader",
             "NOTE: node 2 (b) came back as incarnation 2",

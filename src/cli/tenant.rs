@@ -238,7 +238,8 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-fn tenant_id(text: &str) -> Result<String, &'static str> {
+/// A tenant's id as the command line gives it.
+pub fn tenant_id(text: &str) -> Result<String, &'static str> {
     let rule = "a tenant's id is 1 to 63 of a-z 0-9 _ -, the first a letter or digit";
     is_tenant_id(text).then(|| text.to_owned()).ok_or(rule)
 }

@@ -24,6 +24,7 @@ fn every_documented_command_is_understood() {
         "ranch router --listen 127.0.0.1:1 --tenants t.json",
         "ranch status --json --admin-key k --url http://h:1",
         "ranch verify-state --json --timeout-s 60 --admin-key k",
+        "ranch doctor --json --name node1 --config ranch.toml --admin-key k",
         "ranch tenant add will --quota-mb 1.5 --email w@example.org",
         "ranch tenant list --json",
         "ranch tenant show will",
@@ -38,6 +39,11 @@ fn every_documented_command_is_understood() {
         "ranch tenant key revoke will k-1a2b3c4d",
         "ranch tenant stats will",
         "ranch tenant archive will -",
+        "ranch backup d --keep 3 --rate-mb-s 0.5 --patience-s 5 --json --admin-key k",
+        "ranch backup d --list",
+        "ranch verify d --backup n --json",
+        "ranch restore d --backup n --rate-mb-s 8 --url http://h:1",
+        "ranch restore d --tenant will --as old --json",
         "ranch read 1.1.1;1.1.1;1.1.1 --key k --phext p",
         "ranch write notes/todo text --if-revision 7",
         "ranch write notes/todo -",
@@ -66,6 +72,10 @@ fn mistakes_are_named() {
         ("ranch write a/b x --if-absent --if-revision 3", "cannot be used with"),
         ("ranch bench --clients 0", "0"),
         ("ranch statsu", "status"),
+        ("ranch restore d --as old", "--tenant"),
+        ("ranch restore d --tenant Will", "tenant's id"),
+        ("ranch backup d --keep 0", "0"),
+        ("ranch backup d --rate-mb-s fast", "number of MB"),
     ] {
         let error = parse(line).expect_err(line).to_string();
         assert!(error.contains(part), "{line}: {error}");
@@ -76,7 +86,9 @@ fn mistakes_are_named() {
 fn help_teaches_by_examples_and_shows_no_key() {
     let mut command = Cli::command();
     assert!(command.render_long_help().to_string().contains("ranch up"));
-    for name in ["up", "write", "list", "import", "export", "bench", "status", "verify-state"] {
+    let with_examples =
+        ["up", "write", "list", "import", "export", "bench", "status", "verify-state", "backup"];
+    for name in with_examples {
         let command = command.find_subcommand_mut(name).unwrap();
         let help = command.render_long_help().to_string();
         assert!(help.contains("Example"), "{name}");

@@ -5,6 +5,7 @@
 //! hold a pipe from their parent and stop by themselves when it is gone, however it went.
 
 mod child;
+pub mod orders;
 mod plan;
 mod supervisor;
 mod welcome;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::sync::oneshot;
 
 use super::error::CliError;
 use super::http::{Call, Http};
@@ -20,6 +22,7 @@ use super::machine::MachineError;
 use super::options::{AdminKeyArg, LocalArgs};
 use super::output;
 use super::shutdown::StopSignals;
+use orders::{Order, Orders, Told, Waiting};
 use plan::Plan;
 use supervisor::{Event, Supervisor};
 
@@ -27,6 +30,8 @@ use supervisor::{Event, Supervisor};
 const READY_MAX: Duration = Duration::from_mins(2);
 /// Between questions whether it is ready.
 const READY_PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait for one answer.
+const READY_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long nothing is said while waiting for other machines.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -98,7 +103,8 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
     plan.check_ports()?;
     plan.prepare()?;
     let admin_key = plan.admin_key()?;
-    let mut children = Supervisor::start(plan.children(&admin_key)?);
+    let listener = plan.listen()?;
+    let mut children = Supervisor::start(plan.children(&admin_key, listener)?);
     let http = Http::new(&plan.url(), Some(&admin_key))?;
     let mut asked_to_stop = false;
     let result = tokio::select! {
@@ -123,11 +129,43 @@ pub async fn run(args: UpArgs) -> Result<(), CliError> {
 async fn serve(plan: &Plan, http: &Http, children: &mut Supervisor) -> Result<(), CliError> {
     ready(plan, http, children).await?;
     children.forgive();
+    let root = plan.root();
+    let mut orders = match Orders::listen(root) {
+        Ok(orders) => Some(orders),
+        Err(error) => {
+            let root = root.display();
+            output::notice(&format!("`ranch upgrade` will not find this ranch: {root}: {error}"));
+            None
+        }
+    };
     welcome::say(plan, http).await?;
     loop {
-        match children.next().await {
-            Some(event) => output::notice(&event.to_string()),
-            None => return Err(UpError::AllGivenUp { logs: plan.root().to_owned() }.into()),
+        tokio::select! {
+            event = children.next() => match event {
+                Some(event) => output::notice(&event.to_string()),
+                None => return Err(UpError::AllGivenUp { logs: root.to_owned() }.into()),
+            },
+            (order, tell) = next_order(&mut orders) => carry_out(children, order, tell),
+        }
+    }
+}
+
+async fn next_order(orders: &mut Option<Orders>) -> Waiting {
+    match orders {
+        Some(orders) => orders.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn carry_out(children: &Supervisor, order: Order, tell: oneshot::Sender<Told>) {
+    match order {
+        Order::List => {
+            // Whoever asked may be gone.
+            let _ = tell.send(Told::Names(children.names()));
+        }
+        Order::Restart { name, program } => {
+            output::notice(&format!("{name} is started again with {}", program.display()));
+            children.restart(&name, program, tell);
         }
     }
 }
@@ -150,7 +188,9 @@ async fn ready(plan: &Plan, http: &Http, children: &mut Supervisor) -> Result<()
             () = tokio::time::sleep(READY_PAUSE) => {}
         }
         // Nobody answers until the router is there, which is no error yet.
-        if http.send(&question).await.is_ok_and(|answer| answer.status().is_success()) {
+        // Its socket is there before it is, so the answer may be long in coming.
+        let asked = tokio::time::timeout(READY_ANSWER_MAX, http.send(&question)).await;
+        if asked.is_ok_and(|answered| answered.is_ok_and(|answer| answer.status().is_success())) {
             spinner.finish_and_clear();
             return Ok(());
         }

@@ -4,6 +4,7 @@
 // In a test, what cannot be is a failure like any other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod doctor;
 mod migration;
 mod phexts;
 mod readme;

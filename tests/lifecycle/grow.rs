@@ -97,6 +97,31 @@ async fn moves_end_although_their_planner_and_their_target_are_killed() {
     judge(&growing.ranch, running).await;
 }
 
+/// R1, R6, R10: a machine that has been away for long is replaced by nobody's command, and is given
+/// its share again when it is back.
+#[tokio::test]
+async fn a_machine_that_stays_away_is_replaced_and_has_its_share_again_when_it_is_back() {
+    let layout = Layout { nodes: 4, replace_dead_after_s: 10, ..Layout::default() };
+    let (mut growing, key) = Growing::found(&layout, 4).await;
+    let running = load(&growing.ranch, &key, 35).await;
+    growing.ranch.node(2).unwrap().kill().unwrap();
+    let account = growing
+        .wait("its copies to be on the others", |account| {
+            let copies = loads(account);
+            account["nodes"][1]["duty"] == "replaced"
+                && copies.get(&2) == Some(&0)
+                && [1, 3, 4].iter().all(|id| copies.get(id) == Some(&4))
+                && account["moves"].is_null()
+        })
+        .await;
+    assert_eq!(account["nodes"][1]["state"], "down", "{account:#}");
+    running.progress(50, LIMIT).await.expect("service goes on");
+    growing.ranch.node(2).unwrap().start().unwrap();
+    let account = growing.settled(&[1, 2, 3, 4], 3).await;
+    assert_eq!(account["nodes"][1]["duty"], "serving", "{account:#}");
+    judge(&growing.ranch, running).await;
+}
+
 /// R1, R6: a dead machine is replaced on command; nobody needs it for that.
 #[tokio::test]
 async fn a_dead_machine_is_replaced_on_command() {

@@ -23,18 +23,28 @@ pub struct Growing {
 impl Growing {
     /// Founds a ranch of the first `nodes` of the layout's machines, with one tenant.
     pub async fn found(layout: &Layout, nodes: u32) -> (Self, String) {
+        let mut growing = Self::prepare(layout);
+        let key = growing.start(nodes).await;
+        (growing, key)
+    }
+
+    /// Puts everything in place without starting a process.
+    pub fn prepare(layout: &Layout) -> Self {
         let ranch = Ranch::prepare(BINARY, layout).expect("a place for a ranch");
         let text = fs::read_to_string(ranch.config()).unwrap();
         let parts = text.split("\n[[node]]").map(str::to_owned).collect();
-        let mut growing = Self { ranch, parts };
-        growing.list(nodes);
+        Self { ranch, parts }
+    }
+
+    /// Founds a ranch of the first `nodes` machines; returns the key of its tenant.
+    pub async fn start(&mut self, nodes: u32) -> String {
+        self.list(nodes);
         for id in 1..=nodes {
-            growing.ranch.node(id).unwrap().start().unwrap();
+            self.ranch.node(id).unwrap().start().unwrap();
         }
-        growing.ranch.router().start().unwrap();
-        growing.ranch.wait_ready().await.expect("a ranch starts");
-        let key = growing.ranch.add_tenant(TENANT).await.expect("a tenant can be added");
-        (growing, key)
+        self.ranch.router().start().unwrap();
+        self.ranch.wait_ready().await.expect("a ranch starts");
+        self.ranch.add_tenant(TENANT).await.expect("a tenant can be added")
     }
 
     /// Has `ranch.toml` list so many machines.

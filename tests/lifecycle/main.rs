@@ -10,7 +10,11 @@
 mod drain;
 mod grow;
 mod growing;
+mod join;
+mod moving;
 mod refusals;
+mod upgrade;
+mod versions;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -25,8 +25,15 @@ const FAULTS: Duration = Duration::from_secs(20);
 /// Runs a scenario and fails unless each of its promises was put to the test and held.
 async fn holds(name: &str, seed: u64) {
     let scenario = Scenario::find(name).expect("it is in the catalogue");
-    let plan =
-        Plan { scenario, seed, duration: FAULTS, binary: BINARY.into(), slack: SLACK, world: None };
+    let plan = Plan {
+        scenario,
+        seed,
+        duration: FAULTS,
+        binary: BINARY.into(),
+        other_binary: None,
+        slack: SLACK,
+        world: None,
+    };
     let outcome = run(&plan, |line| println!("{line}")).await.expect("the ranch can be run");
     println!("{}", report::text(&plan, &outcome));
     if !outcome.is_good() {
@@ -52,6 +59,12 @@ async fn leaders_that_stand_still() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_that_are_always_about_to_be_full() {
     holds("quota-edge", 3).await;
+}
+
+/// R1, R2, R3, R4, R7, R10.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_come_and_go() {
+    holds("grow-shrink", 4).await;
 }
 
 /// A client removes scrolls and keeps it to itself, as a ranch that loses writes would.

@@ -1,5 +1,7 @@
-//! Faults of processes: killed, paused, restarted, or without the disk they had.
+//! Faults of processes: killed, paused, restarted, upgraded, or without the disk they had.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Blow, FaultKind};
@@ -31,13 +33,13 @@ impl Felled {
         for &node in nodes {
             match spec.kind {
                 FaultKind::Pause => ranch.node(node)?.pause()?,
-                FaultKind::Restart => {
+                FaultKind::Restart | FaultKind::Upgrade => {
                     ranch.node(node)?.stop(STOP_MAX).await?;
                 }
                 FaultKind::LostDisk => {
                     ranch.node(node)?.kill()?;
                     let dir = ranch.node_place(node)?.data_dir.clone();
-                    std::fs::remove_dir_all(&dir).map_err(HarnessError::io("losing a disk"))?;
+                    fs::remove_dir_all(&dir).map_err(HarnessError::io("losing a disk"))?;
                 }
                 _ => ranch.node(node)?.kill()?,
             }
@@ -45,14 +47,30 @@ impl Felled {
         Ok(Self { kind: spec.kind, nodes: nodes.to_vec() })
     }
 
-    /// Has them run again.
+    /// Has them run again. Of upgrades it gives how many run the binary they were to.
     ///
     /// # Errors
     /// When one cannot be started.
-    pub fn heal(self, ranch: &mut Ranch) -> Result<(), HarnessError> {
-        self.nodes.iter().try_for_each(|node| match self.kind {
-            FaultKind::Pause => ranch.node(*node)?.resume(),
-            _ => ranch.node(*node)?.start(),
-        })
+    pub fn heal(self, ranch: &mut Ranch) -> Result<Option<u64>, HarnessError> {
+        let mut upgraded = 0;
+        for &node in &self.nodes {
+            match self.kind {
+                FaultKind::Pause => ranch.node(node)?.resume()?,
+                FaultKind::Upgrade => {
+                    let program = ranch.swap_binary(node)?;
+                    let process = ranch.node(node)?;
+                    process.start()?;
+                    upgraded += u64::from(runs(process.pid(), &program));
+                }
+                _ => ranch.node(node)?.start()?,
+            }
+        }
+        Ok((self.kind == FaultKind::Upgrade).then_some(upgraded))
     }
+}
+
+/// Whether a process was started from this very file.
+fn runs(pid: Option<u32>, program: &Path) -> bool {
+    let started = pid.and_then(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok());
+    started.is_some() && started == fs::canonicalize(program).ok()
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use ranch_proto::calls::day_of;
 use ranch_proto::schema::{Command, Request, Tally, TenantCalls, Usage, request};
+use ranch_proto::versions::Feature;
 use ranch_proto::{GroupId, NodeId, ShardError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -46,8 +47,10 @@ pub(crate) fn now_ms() -> u64 {
 
 /// Notes what was called on one shard.
 async fn note(replicas: &Replicas, group: GroupId, books: &Books) {
-    if replicas.room.admit(group, || false).is_err() {
-        // They are noted when there is room.
+    if !replicas.shared.feed.version().allows(Feature::CallsInLog)
+        || replicas.room.admit(group, || false).is_err()
+    {
+        // They are noted when every machine understands that, and there is room.
         return;
     }
     let gate = books.gate.lock().await;

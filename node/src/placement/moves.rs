@@ -24,6 +24,8 @@ pub(crate) struct MoveLimits {
     pub(crate) at_once: usize,
     /// How long a node may be away before others are given what it holds; never when absent.
     pub(crate) replace_after: Option<Duration>,
+    /// Whether the cluster version is raised only on command.
+    pub(crate) hold_version: bool,
 }
 
 /// What the leader of the meta group remembers between turns: nothing but how long nodes have

@@ -42,6 +42,7 @@ impl Replicas {
         let core = shard.core().clone();
         drop(shard);
         self.retired.lock().insert((group, core.replica()));
+        self.copies.close(Some(group));
         core.shutdown(STOP_LIMIT).await;
         self.shared.board.forget(group);
     }

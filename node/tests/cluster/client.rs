@@ -195,7 +195,7 @@ fn append(tenant: &Tenant, id: RequestId, text: &str) -> request::Body {
         phext: PHEXT.to_owned(),
         coordinate: Coordinate::ORIGIN.to_key().into(),
         text: text.as_bytes().to_vec().into(),
-        if_revision: None,
+        ..Op::default()
     };
     request::Body::Command(Command {
         request_id: request_id(id),

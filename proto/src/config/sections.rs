@@ -48,6 +48,9 @@ section! {
         election_max_ms: u64 = 600,
         /// How a read makes sure that it sees every acknowledged write.
         read_mode: ReadMode = ReadMode::Index,
+        /// Whether the ranch goes on writing what the version before it can read, although every
+        /// machine could write newer formats, until `ranch upgrade --finish`.
+        hold_version: bool = false,
     }
 }
 

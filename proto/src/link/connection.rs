@@ -15,12 +15,14 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
 
 use super::filter::{Gate, Outgoing};
-use super::heard::Heard;
+use super::heard::{Heard, Peer};
 use super::pending::Pending;
-use super::{Batched, MESSAGE_MAX, PROTOCOL};
+use super::{Batched, MESSAGE_MAX};
+use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
 use crate::schema::{Envelope, Frame, Hello, Reply, Request, frame, request};
+use crate::versions::{NoCommonProtocol, Support};
 
 /// Frames that may wait to be written; beyond it senders hear `Overloaded`.
 const QUEUE: usize = 16_384;
@@ -46,6 +48,22 @@ pub struct LinkOptions {
     pub cluster_id: Arc<RwLock<bytes::Bytes>>,
 }
 
+impl LinkOptions {
+    /// What this process says first, at either end of a link.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        let support = Support::ours();
+        Hello {
+            protocol: support.protocols.min,
+            cluster_id: self.cluster_id.read().clone(),
+            node: self.node,
+            version: self.version.clone(),
+            boot: self.boot,
+            versions: Some(support.to_wire()),
+        }
+    }
+}
+
 /// A link to one peer. Dropping it closes the connection.
 pub struct Link {
     current: Arc<RwLock<Option<Connected>>>,
@@ -67,13 +85,14 @@ pub struct Sent {
 }
 
 impl Link {
-    /// Starts a link to `addr` (`host:port`), which connects and reconnects by itself.
+    /// Starts a link to a node at an address (`host:port`), which connects and reconnects by
+    /// itself.
     #[must_use]
-    pub(super) fn start(addr: String, options: LinkOptions, gate: Gate) -> Self {
+    pub(super) fn start((node, addr): (NodeId, String), options: LinkOptions, gate: Gate) -> Self {
         let current = Arc::new(RwLock::new(None));
         let heard = Arc::new(Heard::new());
         let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
-        let keeper = Keeper { addr, options, gate, current: shared, heard: ears };
+        let keeper = Keeper { node, addr, options, gate, current: shared, heard: ears };
         Self { current, heard, task: tokio::spawn(keeper.run()) }
     }
 
@@ -128,6 +147,12 @@ impl Link {
         self.heard.died()
     }
 
+    /// Who is at the other end, as it said when it was last connected.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.heard.peer()
+    }
+
     /// Whether a connection stands at this moment.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -171,6 +196,7 @@ fn unknown(detail: &str) -> ShardError {
 
 /// The task that keeps a link connected.
 struct Keeper {
+    node: NodeId,
     addr: String,
     options: LinkOptions,
     gate: Gate,
@@ -193,6 +219,10 @@ enum LinkEnd {
     Cut,
     #[error("the peer has been silent for {DEAD_AFTER:?}")]
     Silent,
+    #[error(transparent)]
+    NoCommonProtocol(#[from] NoCommonProtocol),
+    #[error("the machine there is node {found}: correct the addresses")]
+    OtherNode { found: NodeId },
 }
 
 impl Keeper {
@@ -222,7 +252,7 @@ impl Keeper {
             Ok((connected, inbound)) => {
                 tracing::debug!(peer = %self.addr, "link up");
                 *self.current.write() = Some(connected.clone());
-                serve(&connected, &self.heard, &self.gate, inbound).await
+                self.serve(&connected, inbound).await
             }
             Err(end) => end,
         }
@@ -237,13 +267,7 @@ impl Keeper {
             .max_decoding_message_size(MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX);
         let (queue, receiver) = mpsc::channel(QUEUE);
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id: self.options.cluster_id.read().clone(),
-            node: self.options.node,
-            version: self.options.version.clone(),
-            boot: self.options.boot,
-        };
+        let hello = self.options.hello();
         // The queue is empty, so this cannot fail; the hello is the first frame.
         let _ = queue.try_send(Frame { id: 0, body: Some(frame::Body::Hello(hello)) });
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, client.link(Batched::new(receiver)));
@@ -252,6 +276,57 @@ impl Keeper {
             response.map_err(|status| LinkEnd::Stream { status: Box::new(status) })?.into_inner();
         let queue = self.gate.outgoing(queue);
         Ok((Connected { queue, pending: Arc::default() }, inbound))
+    }
+
+    /// Delivers replies until the stream ends or the peer falls silent.
+    async fn serve(
+        &self,
+        connected: &Connected,
+        mut inbound: tonic::Streaming<Envelope>,
+    ) -> LinkEnd {
+        let opened = Instant::now();
+        let mut tick = tokio::time::interval(PING_AFTER);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                message = inbound.next() => match message {
+                    Some(Ok(_)) if !self.gate.hears() => {}
+                    Some(Ok(envelope)) => {
+                        if let Err(end) = self.deliver(&connected.pending, envelope) {
+                            return end;
+                        }
+                        self.heard.now();
+                    }
+                    Some(Err(status)) => return LinkEnd::Stream { status: Box::new(status) },
+                    None => return LinkEnd::Closed,
+                },
+                _ = tick.tick() => {
+                    // The peer may have been away for long; on this connection it has just begun.
+                    let silence = self.heard.silence().min(opened.elapsed());
+                    if silence >= DEAD_AFTER {
+                        return LinkEnd::Silent;
+                    }
+                    if silence >= PING_AFTER {
+                        ping(connected);
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, pending: &Pending, envelope: Envelope) -> Result<(), LinkEnd> {
+        for frame in envelope.frames {
+            match frame.body {
+                Some(frame::Body::Reply(reply)) => pending.complete(frame.id, reply),
+                Some(frame::Body::Hello(hello)) if hello.node != self.node.0 => {
+                    return Err(LinkEnd::OtherNode { found: NodeId(hello.node) });
+                }
+                Some(frame::Body::Hello(hello)) => self.heard.hello(&hello)?,
+                Some(frame::Body::Request(_)) | None => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -268,52 +343,6 @@ async fn connect_channel(addr: &str) -> Result<Channel, LinkEnd> {
         .map_err(|source| LinkEnd::Connect { source })
 }
 
-/// Delivers replies until the stream ends or the peer falls silent.
-async fn serve(
-    connected: &Connected,
-    heard: &Heard,
-    gate: &Gate,
-    mut inbound: tonic::Streaming<Envelope>,
-) -> LinkEnd {
-    let opened = Instant::now();
-    let mut tick = tokio::time::interval(PING_AFTER);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            message = inbound.next() => match message {
-                Some(Ok(_)) if !gate.hears() => {}
-                Some(Ok(envelope)) => {
-                    deliver(&connected.pending, heard, envelope);
-                    heard.now();
-                }
-                Some(Err(status)) => return LinkEnd::Stream { status: Box::new(status) },
-                None => return LinkEnd::Closed,
-            },
-            _ = tick.tick() => {
-                // The peer may have been away for long; on this connection it has just begun.
-                let silence = heard.silence().min(opened.elapsed());
-                if silence >= DEAD_AFTER {
-                    return LinkEnd::Silent;
-                }
-                if silence >= PING_AFTER {
-                    ping(connected);
-                }
-            }
-        }
-    }
-}
-
-fn deliver(pending: &Pending, heard: &Heard, envelope: Envelope) {
-    for frame in envelope.frames {
-        match frame.body {
-            Some(frame::Body::Reply(reply)) => pending.complete(frame.id, reply),
-            Some(frame::Body::Hello(hello)) => heard.hello(hello.boot),
-            Some(frame::Body::Request(_)) | None => {}
-        }
-    }
-}
-
 /// Asks the peer for a sign of life; id 0 is waited for by nobody.
 fn ping(connected: &Connected) {
     let request = Request { body: Some(request::Body::Ping(true)), ..Request::default() };
@@ -322,7 +351,10 @@ fn ping(connected: &Connected) {
 }
 
 /// A plain client to `addr` for calls outside the frames of a link.
-pub(super) async fn plain_client(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
+///
+/// # Errors
+/// [`ShardError::Unavailable`] when it cannot be reached.
+pub async fn connect(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
     let channel = connect_channel(addr)
         .await
         .map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;

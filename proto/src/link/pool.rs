@@ -7,9 +7,8 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use tonic::transport::Channel;
 
-use super::connection::plain_client;
 use super::filter::Slot;
-use super::{Link, LinkOptions};
+use super::{Link, LinkOptions, connect};
 use crate::ids::NodeId;
 use crate::refusal::ShardError;
 use crate::schema::ranch_client::RanchClient;
@@ -76,6 +75,12 @@ impl Links {
         self.peers.read().iter().map(|(node, peer)| (*node, peer.addr.clone())).collect()
     }
 
+    /// The address a peer is looked for at.
+    #[must_use]
+    pub fn addr(&self, node: NodeId) -> Option<String> {
+        self.peers.read().get(&node).map(|peer| peer.addr.clone())
+    }
+
     /// The link to a peer, started if need be; `None` when its address is not known.
     #[must_use]
     pub fn get(&self, node: NodeId, lane: Lane) -> Option<Arc<Link>> {
@@ -90,7 +95,7 @@ impl Links {
             Lane::Data => &mut peer.data,
         };
         let gate = self.filter.gate(node, lane);
-        let start = || Arc::new(Link::start(addr, self.options.clone(), gate));
+        let start = || Arc::new(Link::start((node, addr), self.options.clone(), gate));
         Some(Arc::clone(slot.get_or_insert_with(start)))
     }
 
@@ -103,8 +108,8 @@ impl Links {
             let detail = format!("node {node} cannot be reached");
             return Err(ShardError::Unavailable { detail });
         }
-        let addr = self.peers.read().get(&node).map(|peer| peer.addr.clone());
-        plain_client(&addr.ok_or_else(|| no_address(node))?).await
+        let addr = self.addr(node);
+        connect(&addr.ok_or_else(|| no_address(node))?).await
     }
 
     /// Sends a request to a peer on its data lane and waits for the reply until `deadline`.

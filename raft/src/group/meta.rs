@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::RaftNetworkFactory;
 use prost::Message as _;
-use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult};
+use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult, meta_command::What};
 use ranch_proto::{ReplicaId, ShardError};
 
 use super::core::{GroupCore, GroupError};
@@ -13,7 +13,7 @@ use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
-use crate::state::{ENTRY_VERSION, MetaFeed, SnapshotHandle, StateMachine};
+use crate::state::{MetaFeed, SnapshotHandle, StateMachine};
 use crate::types::{Applied, TypeConfig};
 
 struct MetaEntries;
@@ -28,8 +28,14 @@ impl Entries for MetaEntries {
         command.encoded_len()
     }
 
-    fn encode(stamp_ms: u64, commands: Vec<MetaCommand>) -> Bytes {
-        MetaEntry { version: ENTRY_VERSION, stamp_ms, commands }.encode_to_vec().into()
+    fn encode(version: u32, stamp_ms: u64, commands: Vec<MetaCommand>) -> Bytes {
+        // Whoever cannot go along must not even apply what says so.
+        let raised = commands.iter().map(|command| match &command.what {
+            Some(What::RaiseVersion(raise)) => raise.to,
+            _ => version,
+        });
+        let version = raised.max().unwrap_or(version).max(version);
+        MetaEntry { version, stamp_ms, commands }.encode_to_vec().into()
     }
 
     fn outcomes(applied: Applied) -> Option<Vec<MetaResult>> {
@@ -64,7 +70,7 @@ impl MetaGroup {
         N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
     {
         let core = GroupCore::build(options, log, machine, network).await?;
-        let proposer = Proposer::start(options.group, core.raft().clone(), options.queue);
+        let proposer = Proposer::start(options, core.raft().clone());
         Ok(Self { core, proposer, feed })
     }
 

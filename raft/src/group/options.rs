@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
+use ranch_proto::versions::ClusterVersion;
 use ranch_proto::{GroupId, ReplicaId};
 
 /// Raft's clocks, in milliseconds.
@@ -27,6 +28,8 @@ pub struct GroupOptions {
     pub config: Arc<Config>,
     /// Commands that may wait to be proposed; beyond it askers hear `Overloaded`.
     pub queue: usize,
+    /// What the ranch has agreed to write.
+    pub version: ClusterVersion,
 }
 
 /// openraft's configuration, the same for all groups of a node.

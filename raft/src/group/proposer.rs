@@ -14,11 +14,13 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
+use ranch_proto::versions::ClusterVersion;
 use ranch_proto::{GroupId, ShardError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{RaftHandle, not_leader};
 use super::hold::Hold;
+use super::options::GroupOptions;
 use crate::types::{Applied, Proposal, TypeConfig};
 
 /// Entries that may be under way at once; while so many are, commands gather.
@@ -41,8 +43,8 @@ pub(super) trait Entries: Send + 'static {
 
     /// About how many bytes the command takes in an entry.
     fn size(command: &Self::Command) -> usize;
-    /// One entry holding these commands.
-    fn encode(stamp_ms: u64, commands: Vec<Self::Command>) -> Bytes;
+    /// One entry holding these commands, proposed at this cluster version.
+    fn encode(version: u32, stamp_ms: u64, commands: Vec<Self::Command>) -> Bytes;
     /// The answers, one a command, or `None` when the machine answered something else.
     fn outcomes(applied: Applied) -> Option<Vec<Self::Outcome>>;
 }
@@ -67,12 +69,14 @@ impl<E: Entries> Clone for Proposer<E> {
 }
 
 impl<E: Entries> Proposer<E> {
-    /// Starts the proposer of a group; at most `limit` commands wait.
-    pub(super) fn start(group: GroupId, raft: RaftHandle, limit: usize) -> Self {
-        let (queue, waiting) = mpsc::channel(limit);
+    /// Starts the proposer of a group.
+    pub(super) fn start(options: &GroupOptions, raft: RaftHandle) -> Self {
+        let group = options.group;
+        let (queue, waiting) = mpsc::channel(options.queue);
         let hold = Hold::new();
         let in_flight = FuturesUnordered::new();
-        let packer = Packer::<E> { raft, stamp_ms: 0, in_flight, hold: Arc::clone(&hold) };
+        let (version, stamp_ms) = (options.version.clone(), 0);
+        let packer = Packer::<E> { raft, version, stamp_ms, in_flight, hold: Arc::clone(&hold) };
         tokio::spawn(packer.run(waiting));
         Self { group, queue, hold }
     }
@@ -107,6 +111,7 @@ type Flight<E> = std::pin::Pin<Box<dyn Future<Output = (Option<Written>, Replies
 
 struct Packer<E: Entries> {
     raft: RaftHandle,
+    version: ClusterVersion,
     stamp_ms: u64,
     in_flight: FuturesUnordered<Flight<E>>,
     hold: Arc<Hold>,
@@ -162,7 +167,7 @@ impl<E: Entries> Packer<E> {
     }
 
     async fn submit(&mut self, commands: Vec<E::Command>, replies: Replies<E>) {
-        let entry = E::encode(self.stamp(), commands);
+        let entry = E::encode(self.version.get(), self.stamp(), commands);
         let (responder, written) = ProgressResponder::complete_only();
         let submitted = self.raft.client_write_ff(Proposal(entry), Some(responder)).await;
         if let Err(fatal) = submitted {

@@ -15,7 +15,7 @@ use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
 use super::proposer::{Entries, Proposer};
 use crate::log::GroupLog;
-use crate::state::{ENTRY_VERSION, ShardReader, SnapshotHandle, StateMachine};
+use crate::state::{ShardReader, SnapshotHandle, StateMachine};
 use crate::types::{Applied, TypeConfig};
 
 struct ShardEntries;
@@ -30,8 +30,8 @@ impl Entries for ShardEntries {
         command.encoded_len()
     }
 
-    fn encode(stamp_ms: u64, commands: Vec<Command>) -> Bytes {
-        ShardEntry { version: ENTRY_VERSION, stamp_ms, commands }.encode_to_vec().into()
+    fn encode(version: u32, stamp_ms: u64, commands: Vec<Command>) -> Bytes {
+        ShardEntry { version, stamp_ms, commands }.encode_to_vec().into()
     }
 
     fn outcomes(applied: Applied) -> Option<Vec<CommandResult>> {
@@ -66,7 +66,7 @@ impl ShardGroup {
         N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
     {
         let core = GroupCore::build(options, log, machine, network).await?;
-        let proposer = Proposer::start(options.group, core.raft().clone(), options.queue);
+        let proposer = Proposer::start(options, core.raft().clone());
         Ok(Self { core, proposer, reader })
     }
 

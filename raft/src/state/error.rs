@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ranch_proto::keys::KeyError;
 use ranch_proto::value::ValueError;
+use ranch_proto::versions::Span;
 
 use crate::convert::Incomplete;
 use crate::damage;
@@ -98,6 +99,12 @@ pub enum StateError {
     /// A header without its body, or the other way round.
     #[error("a scroll in the state database has a header but no text")]
     HalfScroll,
+    /// A tenant has other scrolls than its totals say.
+    #[error("tenant {tenant} has other scrolls in the state database than its totals say")]
+    Uncounted {
+        /// The tenant.
+        tenant: String,
+    },
     /// A log entry that is not one.
     #[error("log entry {index} does not decode: {source}")]
     MalformedEntry {
@@ -108,16 +115,27 @@ pub enum StateError {
     },
     /// A log entry written by a newer version.
     #[error(
-        "log entry {index} has version {found}, this program applies version {known}: \
-         upgrade this node to the version of the others"
+        "log entry {index} was written at cluster version {found}, and this binary can do {known}: \
+         run the version the other machines run"
     )]
     UnknownEntryVersion {
         /// Its index.
         index: u64,
         /// Its version.
         found: u32,
-        /// The only one known here.
-        known: u32,
+        /// Those known here.
+        known: Span,
+    },
+    /// The ranch has gone beyond what this binary can, or never came so far.
+    #[error(
+        "this ranch is at cluster version {found}, and this binary can do {known}: run the version \
+         the other machines run"
+    )]
+    ClusterVersion {
+        /// As the directory has it.
+        found: u32,
+        /// Those known here.
+        known: Span,
     },
     /// Entries to apply came out of order.
     #[error("log entry {found} cannot be applied after entry {applied}")]

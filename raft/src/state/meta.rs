@@ -19,9 +19,10 @@ use ranch_proto::ids::{GroupId, RequestId};
 use ranch_proto::keys;
 use ranch_proto::placement::ShardRing;
 use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult, MetaStatus};
+use ranch_proto::versions::Support;
 
-use crate::state::ENTRY_VERSION;
 use crate::state::batch::ApplyBatch;
+use crate::state::check_entry;
 use crate::state::error::StateError;
 use crate::state::machine::Machine;
 use crate::state::store::StateStore;
@@ -60,7 +61,12 @@ impl MetaMachine {
     /// Takes up what the database holds, and fills the feed with it.
     pub(crate) fn open(store: &StateStore, feed: &Arc<MetaFeed>) -> Result<Self, StateError> {
         let dedup = MetaDedup::load(store)?;
-        feed.reset(records::load(store)?);
+        let directory = records::load(store)?;
+        let (found, known) = (directory.version(), Support::ours().formats);
+        if directory.cluster.is_some() && !known.contains(found) {
+            return Err(StateError::ClusterVersion { found, known });
+        }
+        feed.reset(directory);
         feed.announce();
         Ok(Self { feed: Arc::clone(feed), dedup, ring: KnownRing::default() })
     }
@@ -111,10 +117,7 @@ impl Machine for MetaMachine {
     ) -> Result<Applied, StateError> {
         let entry = MetaEntry::decode(payload)
             .map_err(|source| StateError::MalformedEntry { index, source })?;
-        if entry.version != ENTRY_VERSION {
-            let (found, known) = (entry.version, ENTRY_VERSION);
-            return Err(StateError::UnknownEntryVersion { index, found, known });
-        }
+        check_entry(index, entry.version)?;
         let stamp_ms = entry.stamp_ms;
         let commands = entry.commands.into_iter();
         let results = commands.map(|command| self.command(command, stamp_ms, batch)).collect();

@@ -41,8 +41,8 @@ use ranch_proto::schema::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::state::ENTRY_VERSION;
 use crate::state::batch::ApplyBatch;
+use crate::state::check_entry;
 use crate::state::error::StateError;
 use crate::state::machine::{BATCH_ALIGNMENT, Machine};
 use crate::state::store::StateStore;
@@ -158,6 +158,7 @@ impl ShardMachine {
         whole.quota_bytes = command.quota_bytes;
         whole.scroll_max_bytes = command.scroll_max_bytes;
         whole.life = command.life;
+        whole.restoring = command.restoring;
         self.whole(&whole, id, time, batch)
     }
 
@@ -271,10 +272,7 @@ impl Machine for ShardMachine {
     ) -> Result<Applied, StateError> {
         let entry = ShardEntry::decode(payload)
             .map_err(|source| StateError::MalformedEntry { index, source })?;
-        if entry.version != ENTRY_VERSION {
-            let (found, known) = (entry.version, ENTRY_VERSION);
-            return Err(StateError::UnknownEntryVersion { index, found, known });
-        }
+        check_entry(index, entry.version)?;
         let stamp_ms = entry.stamp_ms;
         let time = Time { stamp_ms, age_ms: self.clock.advance(stamp_ms) };
         if index.is_multiple_of(BATCH_ALIGNMENT) {

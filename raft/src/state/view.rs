@@ -40,6 +40,20 @@ impl<'a> View<'a> {
         }
     }
 
+    /// As [`View::for_each`], for what is read once: what others use stays in the cache.
+    pub(crate) fn for_each_once(
+        &self,
+        bounds: Bounds,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StateError>,
+    ) -> Result<(), StateError> {
+        let mut options = StateStore::range(bounds);
+        options.fill_cache(false);
+        match self {
+            Self::Now(store) => walk(store.db().raw_iterator_opt(options), visit),
+            Self::Then(rows) => walk(rows.raw_iterator_opt(options), visit),
+        }
+    }
+
     /// The part of a text whose header or body is under `scroll`; it must be there.
     pub(crate) fn part(&self, scroll: &[u8], part: u32) -> Result<DBPinnableSlice<'_>, StateError> {
         self.get(&keys::body_part(scroll, part))?.ok_or(StateError::HalfScroll)

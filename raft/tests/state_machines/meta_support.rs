@@ -9,7 +9,8 @@ use ranch_proto::schema::{
     Bootstrap, ClusterRecord, JoinNode, KeyRecord, MetaCommand, MetaEntry, MetaResult, MetaStatus,
     NodeRecord, PutTenant, Role, ShardRecord, TenantRecord, meta_command::What, record::What as Is,
 };
-use ranch_raft::state::{ENTRY_VERSION, MetaFeed, StateMachine, StateStore};
+use ranch_proto::versions::FORMATS;
+use ranch_raft::state::{MetaFeed, StateMachine, StateStore};
 use ranch_raft::types::{Applied, Entry, Proposal};
 
 use crate::support::{log_id, options, real_disk};
@@ -84,7 +85,7 @@ impl Meta {
 }
 
 pub fn entry(index: u64, commands: Vec<MetaCommand>) -> Entry {
-    let entry = MetaEntry { version: ENTRY_VERSION, stamp_ms: 1_000 + index, commands };
+    let entry = MetaEntry { version: FORMATS.max, stamp_ms: 1_000 + index, commands };
     let payload = openraft::EntryPayload::Normal(Proposal(entry.encode_to_vec().into()));
     Entry { log_id: log_id(index), payload }
 }

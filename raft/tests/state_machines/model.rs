@@ -233,6 +233,7 @@ fn any_op() -> impl Strategy<Value = Op> {
             coordinate: key(COORDINATES[coordinate]).into(),
             text: text.into(),
             if_revision,
+            ..Op::default()
         },
     )
 }

@@ -187,7 +187,28 @@ fn machines_without_an_id_join_by_token_and_bad_joins_change_nothing() {
     assert!(reason.contains("id 3 is taken by node node3"), "{reason}");
     let newer = NodeRecord { format_min: 2, format_max: 3, version: "9.9".into(), ..node(6, 6) };
     let (_, reason) = meta.refused(join(newer));
-    assert!(reason.contains("writes format 1") && reason.contains("9.9"), "{reason}");
+    assert!(reason.contains("at cluster version 1") && reason.contains("9.9"), "{reason}");
+}
+
+#[test]
+fn tokens_count_what_they_let_in() {
+    let mut meta = four_nodes();
+    let token = JoinToken {
+        hash: vec![9; 32].into(),
+        expires_ms: u64::MAX,
+        uses: 1,
+        ..JoinToken::default()
+    };
+    meta.run(What::AddToken(token));
+    let join = |nonce: u8| {
+        let node = Some(NodeRecord { id: 0, ..node(u32::from(nonce), nonce) });
+        What::Join(JoinNode { node, token: vec![9; 32].into() })
+    };
+    assert_eq!(is_node(&meta.run(join(7))).id, 5);
+    assert_eq!(meta.directory().tokens.values().map(|token| token.used).sum::<u32>(), 1);
+    let (_, reason) = meta.refused(join(8));
+    assert!(reason.contains("as many machines as it may"), "{reason}");
+    assert_eq!(is_node(&meta.run(join(7))).id, 5, "who is in may ask again");
 }
 
 #[test]
@@ -245,7 +266,11 @@ fn golden_bytes_of_records() {
         removed: false,
     };
     assert_eq!(gone.encode_to_vec(), [0x32, 7, 0x08, 4, 0x12, 1, b'n', 0x18, 3]);
-    let token = JoinToken { hash: vec![1].into(), created_ms: 2, expires_ms: 3 };
-    let token = Record { what: Some(Is::Token(token)), removed: false };
-    assert_eq!(token.encode_to_vec(), [0x3a, 7, 0x0a, 1, 1, 0x10, 2, 0x18, 3]);
+    let token =
+        JoinToken { hash: vec![1].into(), created_ms: 2, expires_ms: 3, ..JoinToken::default() };
+    let old = Record { what: Some(Is::Token(token.clone())), removed: false };
+    assert_eq!(old.encode_to_vec(), [0x3a, 7, 0x0a, 1, 1, 0x10, 2, 0x18, 3]);
+    let counted = JoinToken { uses: 5, used: 4, ..token };
+    let tail = [0x80, 5, 5, 0x88, 5, 4];
+    assert_eq!(counted.encode_to_vec(), [&[0x0a, 1, 1, 0x10, 2, 0x18, 3][..], &tail].concat());
 }

@@ -12,9 +12,9 @@ use ranch_proto::schema::{
     Command, CommandResult, Op, OpResult, OpStatus, ShardEntry, SnapshotEnd, op::Kind,
 };
 use ranch_proto::stage::Cut;
+use ranch_proto::versions::FORMATS;
 use ranch_raft::state::{
-    ENTRY_VERSION, ShardReader, SnapshotPiece, SnapshotSource, StateMachine, StateOptions,
-    StateStore,
+    ShardReader, SnapshotPiece, SnapshotSource, StateMachine, StateOptions, StateStore,
 };
 use ranch_raft::types::{Applied, Entry, LogId, Proposal, TypeConfig};
 
@@ -176,7 +176,7 @@ pub fn normal(index: u64, entry: &ShardEntry) -> Entry {
 }
 
 pub fn entry(stamp_ms: u64, commands: Vec<Command>) -> ShardEntry {
-    ShardEntry { version: ENTRY_VERSION, stamp_ms, commands }
+    ShardEntry { version: FORMATS.max, stamp_ms, commands }
 }
 
 pub fn command(ops: Vec<Op>) -> Command {
@@ -207,7 +207,7 @@ fn op(kind: Kind, coordinate: &str, text: &str) -> Op {
         phext: PHEXT.into(),
         coordinate: key(coordinate).into(),
         text: text.to_owned().into(),
-        if_revision: None,
+        ..Op::default()
     }
 }
 

@@ -7,7 +7,8 @@ use ranch_proto::Shards;
 use serde::Serialize;
 
 use crate::api::describe::{self, HttpMethod, Operation, Reply, operation, reply};
-use crate::api::{Call, Methods, lifecycle, metrics, tenants, verify};
+use crate::api::tenants::restore;
+use crate::api::{Call, Methods, backup, lifecycle, metrics, tenants, verify};
 use crate::cluster::{self, Cluster};
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
@@ -43,6 +44,10 @@ pub enum Endpoint<'a> {
     Key(&'a str, &'a str),
     /// Everything a tenant has.
     Archive(&'a str),
+    /// What goes into backups.
+    Backup(backup::Endpoint<'a>),
+    /// What comes from them.
+    Restore(restore::Endpoint<'a>),
 }
 
 /// A tenant, as `ranch status` lists it.
@@ -69,7 +74,15 @@ impl<'a> Endpoint<'a> {
             }
             return lifecycle::Endpoint::find(below).map(Self::Lifecycle);
         }
+        if let Some(below) = path.strip_prefix("backup/") {
+            return backup::Endpoint::find(below).map(Self::Backup);
+        }
+        if let Some(below) = path.strip_prefix("restore/") {
+            return restore::Endpoint::find(below).map(Self::Restore);
+        }
         match path.strip_prefix("tenants/") {
+            None if path == "backup" => Some(Self::Backup(backup::Endpoint::About)),
+            None if path == "restore" => Some(Self::Restore(restore::Endpoint::List)),
             None if path == "cluster" => Some(Self::Cluster),
             None if path == "tenants" => Some(Self::Tenants),
             None | Some("") => None,
@@ -97,6 +110,8 @@ impl<'a> Endpoint<'a> {
             | Self::TenantStats(_)
             | Self::Archive(_) => Methods::READ,
             Self::Lifecycle(_) => lifecycle::Endpoint::METHODS,
+            Self::Backup(endpoint) => endpoint.methods(),
+            Self::Restore(endpoint) => endpoint.methods(),
             Self::Keys(_) => Methods::READ_AND_POST,
             Self::Key(..) => Methods::DELETE,
             Self::AddTenant | Self::RestoreTenant(_) | Self::Verify => Methods::POST,
@@ -140,6 +155,8 @@ pub async fn answer<S: Shards>(
         Endpoint::Keys(id) => tenants::keys::list(call, id),
         Endpoint::Key(id, key) => tenants::keys::revoke(call, id, key).await,
         Endpoint::Archive(id) => tenants::archive::archive(call, id).await,
+        Endpoint::Backup(endpoint) => backup::answer(call, endpoint).await,
+        Endpoint::Restore(endpoint) => restore::answer(call, endpoint, body).await,
     }
 }
 

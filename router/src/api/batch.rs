@@ -110,6 +110,7 @@ impl Checker<'_> {
             coordinate: coordinate.to_key().into(),
             text: text.into(),
             if_revision: given.if_rev,
+            ..Op::default()
         })
     }
 }

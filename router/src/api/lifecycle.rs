@@ -12,7 +12,8 @@ use ranch_proto::{GroupId, NodeId, RequestId, Shards};
 use serde::{Deserialize, Serialize};
 
 use crate::api::describe::{
-    HttpMethod, NUMBER, Operation, Parameter, Reply, STRING, argument, operation, query, reply,
+    HttpMethod, NUMBER, Operation, Parameter, Reply, STRING, argument, json_body, operation, query,
+    reply,
 };
 use crate::api::tenants::{audit, input};
 use crate::api::{Call, Methods};
@@ -26,6 +27,9 @@ const DRAINED_MAX: Duration = Duration::from_secs(8);
 /// Between looks at who leads.
 const LOOK: Duration = Duration::from_millis(20);
 
+mod token;
+mod upgrade;
+
 /// The endpoints below `admin/cluster/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint<'a> {
@@ -37,11 +41,20 @@ pub enum Endpoint<'a> {
     Remove(&'a str),
     /// Hands a shard to another leader.
     Transfer(&'a str),
+    /// Has the ranch write what all its machines can by now.
+    FinishUpgrade,
+    /// Makes a token by which machines join.
+    Token,
 }
 
 impl<'a> Endpoint<'a> {
     /// The endpoint at a path below `admin/cluster/`.
     pub fn find(path: &'a str) -> Option<Self> {
+        match path {
+            "upgrade/finish" => return Some(Self::FinishUpgrade),
+            "tokens" => return Some(Self::Token),
+            _ => {}
+        }
         let (kind, rest) = path.split_once('/')?;
         let (id, action) = rest.split_once('/')?;
         if id.is_empty() {
@@ -103,6 +116,8 @@ pub async fn answer<S: Shards>(
         Endpoint::Undrain(id) => drain(call, id, false).await,
         Endpoint::Remove(id) => remove(call, id).await,
         Endpoint::Transfer(id) => transfer(call, id, body).await,
+        Endpoint::FinishUpgrade => upgrade::finish(call).await,
+        Endpoint::Token => token::make(call, body).await,
     }
 }
 
@@ -189,20 +204,35 @@ async fn decide_node<S: Shards>(
     what: What,
     (action, id): (&'static str, u32),
 ) -> Result<NodeRecord, ApiError> {
+    let decided = decide(call, what, (action, &id.to_string())).await;
+    match decided.map_err(|error| match error {
+        ApiError::NotFound => ApiError::NoNode { node: id.to_string() },
+        error => error,
+    })? {
+        record::What::Node(node) => Ok(node),
+        _ => Err(ApiError::Garbled),
+    }
+}
+
+/// Has the meta group carry something out, and writes down who asked for it. Answers with the
+/// record it was about.
+async fn decide<S: Shards>(
+    call: &Call<'_, S>,
+    what: What,
+    (action, about): (&'static str, &str),
+) -> Result<record::What, ApiError> {
     let request_id = Bytes::copy_from_slice(&RequestId::random().0);
     let result = call.app.forward.meta(MetaCommand { request_id, what: Some(what) }).await?;
     match result.status() {
-        MetaStatus::MetaOk => audit(call, action, &id.to_string()),
+        MetaStatus::MetaOk => audit(call, action, about),
         MetaStatus::MetaExists => return Err(ApiError::NotNow { reason: result.reason }),
-        MetaStatus::MetaNotFound => return Err(ApiError::NoNode { node: id.to_string() }),
+        MetaStatus::MetaNotFound => return Err(ApiError::NotFound),
         MetaStatus::MetaInvalid => return Err(ApiError::Refused { reason: result.reason }),
         MetaStatus::MetaNotBootstrapped => return Err(ForwardError::Unavailable.into()),
         MetaStatus::MetaUnspecified => return Err(ApiError::Garbled),
     }
-    match result.record {
-        Some(Record { what: Some(record::What::Node(node)), .. }) => Ok(node),
-        _ => Err(ApiError::Garbled),
-    }
+    let record: Option<Record> = result.record;
+    record.and_then(|record| record.what).ok_or(ApiError::Garbled)
 }
 
 const OBJECT: &str = r#"{"type":"object"}"#;
@@ -213,6 +243,11 @@ const DONE: &[Reply] = &[reply(200, &[("application/json", OBJECT)], "As it is n
 
 const LATER: &[Reply] =
     &[reply(202, &[("application/json", OBJECT)], "It has begun; `admin/cluster` shows how far.")];
+
+const WANTED: &str = r#"{"type":"object","properties":{"lifetime_s":{"type":"integer"},
+    "uses":{"type":"integer"}}}"#;
+const MADE: &[Reply] =
+    &[reply(201, &[("application/json", OBJECT)], "The token, shown this once.")];
 
 /// The endpoints, described.
 pub static OPERATIONS: &[Operation] = &[
@@ -244,6 +279,21 @@ pub static OPERATIONS: &[Operation] = &[
         &[SHARD, TO],
         DONE,
     ),
+    operation(
+        HttpMethod::Post,
+        "admin/cluster/upgrade/finish",
+        "Has the ranch write what all its machines can by now; there is no way back",
+        &[],
+        DONE,
+    ),
+    operation(
+        HttpMethod::Post,
+        "admin/cluster/tokens",
+        "Makes a token by which machines join; `uses` and `lifetime_s` bound it",
+        &[],
+        MADE,
+    )
+    .with_body(json_body(WANTED)),
 ];
 
 #[cfg(test)]
@@ -256,6 +306,8 @@ mod tests {
             ("nodes/1/drain", Some(Endpoint::Drain("1"))),
             ("nodes/node1/undrain", Some(Endpoint::Undrain("node1"))),
             ("shards/7/transfer", Some(Endpoint::Transfer("7"))),
+            ("upgrade/finish", Some(Endpoint::FinishUpgrade)),
+            ("tokens", Some(Endpoint::Token)),
             ("nodes//drain", None),
             ("nodes/1/drain/x", None),
             ("nodes/1", None),

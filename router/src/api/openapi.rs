@@ -16,7 +16,9 @@ use utoipa::openapi::{
 };
 
 use crate::api::describe::{HttpMethod, Operation, Parameter, Place, Reply, operation, reply};
-use crate::api::{BASE, admin, batch, health, lifecycle, reload, rest, sq, tenants, verify, whole};
+use crate::api::{
+    BASE, admin, backup, batch, health, lifecycle, reload, rest, sq, tenants, verify, whole,
+};
 use crate::http::answer::{self, Answer, JSON};
 
 /// An error, in the form RFC 9457 gives it.
@@ -57,6 +59,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .into_iter()
         .chain(others)
         .chain([lifecycle::OPERATIONS, verify::OPERATIONS, reload::OPERATIONS, OPERATIONS])
+        .chain([backup::OPERATIONS, tenants::restore::OPERATIONS])
         .flatten()
 }
 

@@ -172,6 +172,7 @@ pub async fn change<S: Shards>(
         coordinate: place.coordinate.to_key().into(),
         text,
         if_revision: preconditions::for_write(call.headers)?,
+        ..Op::default()
     };
     let command = Command {
         request_id: Bytes::copy_from_slice(&RequestId::random().0),

@@ -9,6 +9,7 @@ pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod operations;
 pub(crate) mod purge;
+pub(crate) mod restore;
 pub(crate) mod schemas;
 pub(crate) mod show;
 
@@ -80,7 +81,7 @@ pub(crate) fn audit<S: Shards>(call: &Call<'_, S>, action: &'static str, tenant:
 }
 
 /// Waits until this router's directory shows something, for a bounded time; says whether it did.
-async fn shown<S: Shards>(
+pub(crate) async fn shown<S: Shards>(
     call: &Call<'_, S>,
     longest: Duration,
     there: impl Fn(&Directory) -> bool,
@@ -112,6 +113,7 @@ fn status(tenant: &TenantRecord) -> &'static str {
     match (tenant.purging, tenant.enabled) {
         (true, _) => "purging",
         (false, true) => "active",
+        (false, false) if tenant.restored.as_ref().is_some_and(|from| !from.whole) => "restoring",
         (false, false) => "disabled",
     }
 }

@@ -162,6 +162,36 @@ fn what_moves_is_accounted_for_and_no_problem() {
     assert_eq!((cluster.nodes[0].duty, cluster.nodes[3].duty), ("serving", "leaving"));
 }
 
+#[test]
+fn what_keeps_the_ranch_from_the_next_version_is_said() {
+    use ranch_proto::versions::{Span, Support};
+
+    let (one, two) = (Span { min: 1, max: 1 }, Span { min: 1, max: 2 });
+    let account = |at: u32, formats: [Option<Span>; 3]| {
+        let mut directory = directory();
+        let cluster = ClusterRecord { version: at, ..directory.cluster.clone().unwrap() };
+        directory.apply(Record { what: Some(What::Cluster(cluster)), removed: false });
+        let answers = (1..).zip(formats).map(|(id, formats)| {
+            let (id, answer) = answer(id, Vec::new());
+            let versions = formats.map(|formats| Support { formats, protocols: one }.to_wire());
+            (id, answer.map(|answer| NodeStatusReply { versions, ..answer }))
+        });
+        put_together(&directory, &answers.collect())
+    };
+    let mixed = account(1, [Some(two), None, Some(two)]);
+    assert_eq!((mixed.version, mixed.next_version), (1, None));
+    assert_eq!(mixed.nodes[1].formats, Versions { min: 1, max: 1 }, "one that says nothing");
+    assert_eq!(mixed.notes, ["the ranch stays at cluster version 1 until node2 can do 2, too"]);
+    let ready = account(1, [Some(two); 3]);
+    assert_eq!(ready.next_version, Some(2));
+    assert!(ready.notes[0].contains("upgrade --finish"), "{:?}", ready.notes);
+    let done = account(2, [Some(two); 3]);
+    assert_eq!((done.version, done.next_version, done.notes.len()), (2, None, 0));
+    let shown = serde_json::to_value(&done).unwrap();
+    assert_eq!(shown["cluster_version"], 2);
+    assert_eq!(shown["nodes"][0]["protocols"], serde_json::json!({"min": 1, "max": 1}));
+}
+
 /// A comparison at which node 3's copy differed from the others'.
 fn differing(at_ms: u64, majority: &'static [u8]) -> Verified {
     let one = |node, hash: &'static [u8]| VerifiedReplica {

@@ -83,8 +83,7 @@ impl Chase {
             ShardError::NotLeader { leader: Some(leader), .. }
                 if Some(*leader) != node && !self.relayed =>
             {
-                // It failed from here. If that is the way and not the leader, this node has
-                // another.
+                // It failed from here. If that is the way, not the leader, this node has another.
                 self.relayed = true;
                 self.hint = node.map(|node| Hint { node, relay: true });
                 Next::AtOnce

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,7 +92,8 @@ impl Protocol {
         let peer = Peer { connection: number, is_local };
         let requests = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = requests.begin(request.version() == Version::HTTP_2);
+            let request_version = request.version();
+            let in_flight = requests.begin(request_version == Version::HTTP_2);
             let app = Arc::clone(&app);
             let body = request.body().size_hint().upper().unwrap_or(u64::MAX);
             let reusable = request.version() == Version::HTTP_2 || body <= SMALL_BODY;
@@ -108,6 +110,9 @@ impl Protocol {
                     if !reusable {
                         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
+                }
+                if app.ending.load(Relaxed) && request_version <= Version::HTTP_11 {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 answer.body_mut().in_flight = Some(in_flight);
                 Ok::<_, Infallible>(answer)

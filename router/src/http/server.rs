@@ -1,6 +1,7 @@
 //! The listener: takes connections in while there is room, and lets them go in order at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
@@ -19,6 +20,10 @@ use crate::tally;
 const TURNED_AWAY_MAX: usize = 64;
 /// After a failure to accept, which is mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long clients are told, with their answers, that their connection ends, before those that
+/// ask nothing are closed.
+const TELL_MAX: Duration = Duration::from_secs(1);
 
 /// Why a router could not run.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,11 @@ pub async fn serve<S: Shards>(
         }
     }
     drop(listener);
+    // Clients that are told so with an answer go elsewhere with the next request; of those whose
+    // connection is closed under them, some have just sent it.
+    app.ending.store(true, Relaxed);
+    let told = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(TELL_MAX, told).await;
     if tokio::time::timeout(app.options.drain_timeout, drain.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "cut off requests still running");
     }

@@ -100,6 +100,10 @@ impl Plan {
             self.warnings.push(format!("tenant {id:?} is being deleted for good; passed over"));
             return Ok(());
         }
+        if known.is_some_and(is_being_restored) {
+            self.warnings.push(format!("tenant {id:?} is being restored; passed over"));
+            return Ok(());
+        }
         let mut commands =
             keys(directory, (id, &wanted.keys), Role::ReadWrite, &mut self.warnings)?;
         let kind = match known {
@@ -126,6 +130,10 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn is_being_restored(known: &TenantRecord) -> bool {
+    known.restored.as_ref().is_some_and(|from| !from.whole)
 }
 
 fn add(wanted: &FileTenant, keys: Vec<What>) -> PutTenant {

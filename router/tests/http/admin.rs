@@ -98,7 +98,8 @@ async fn the_cluster_as_ranch_status_shows_it() {
     assert_eq!(cluster["status"], "ok", "{cluster}");
     let node = serde_json::json!({
         "id": 1, "name": "node1", "addr": "127.0.0.1:7101", "pid": 101, "state": "up",
-        "duty": "serving", "version": "0.1.0",
+        "duty": "serving", "version": "0.1.0", "formats": {"min": 1, "max": 1},
+        "protocols": {"min": 1, "max": 1},
     });
     assert_eq!(cluster["nodes"][0], node);
     let shard = serde_json::json!({

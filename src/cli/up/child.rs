@@ -2,14 +2,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ranch_proto::api_key::Secret;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
+
+use super::super::inherit;
 
 /// Longest a process may take to stop by itself.
 const STOP_MAX: Duration = Duration::from_secs(15);
@@ -31,28 +38,45 @@ pub struct ChildSpec {
     pub admin_key: Option<Secret>,
     /// Where its output goes, after what is there.
     pub log: PathBuf,
+    /// The socket it listens on, if it is given one.
+    pub listener: Option<Arc<TcpListener>>,
 }
 
 /// A process that was started.
 pub struct RunningChild {
     child: Child,
     /// Open as long as we live, which is how the child knows that we do.
-    pipe: Option<ChildStdin>,
+    pipe: Option<Lifeline>,
     log: PathBuf,
     /// Length of the log when it started.
     log_start: u64,
 }
 
+/// The other end of a child's standard input.
+enum Lifeline {
+    Pipe(#[allow(dead_code)] ChildStdin),
+    Socket(UnixStream),
+}
+
 impl ChildSpec {
     /// Starts the process.
     pub fn start(&self) -> io::Result<RunningChild> {
+        let (stdin, socket) = match &self.listener {
+            Some(listener) => {
+                let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+                inherit::give(&ours, listener)?;
+                ours.set_nonblocking(true)?;
+                (Stdio::from(OwnedFd::from(theirs)), Some(UnixStream::from_std(ours)?))
+            }
+            None => (Stdio::piped(), None),
+        };
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let log_start = log.metadata()?.len();
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
             .env_remove("RANCH_ADMIN_KEY")
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0)
@@ -62,7 +86,8 @@ impl ChildSpec {
         }
         let mut child = command.spawn()?;
         // Taken out, or waiting for the child would close it.
-        let pipe = child.stdin.take();
+        let pipe = child.stdin.take().map(Lifeline::Pipe);
+        let pipe = pipe.or(socket.map(Lifeline::Socket));
         Ok(RunningChild { child, pipe, log: self.log.clone(), log_start })
     }
 }
@@ -71,6 +96,16 @@ impl RunningChild {
     /// Waits until the process ends by itself.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
+    }
+
+    /// Waits until a child that was given a socket says that it serves.
+    pub async fn serves(&mut self) -> io::Result<()> {
+        let Some(Lifeline::Socket(socket)) = &mut self.pipe else { return Ok(()) };
+        let mut byte = [0];
+        match socket.read(&mut byte).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Why it ended: the last it said, or else its status. What it said before it was killed has
@@ -145,6 +180,7 @@ mod tests {
             args: vec!["-c".to_owned(), script.to_owned()],
             admin_key: Some(Secret::new("pmb-v1-canary")),
             log: dir.join("shell.log"),
+            listener: None,
         }
     }
 

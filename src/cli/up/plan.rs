@@ -1,16 +1,17 @@
 //! What `ranch up` is going to start, and where.
 
-use std::fs;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ranch_proto::api_key::Secret;
 use ranch_proto::config::host_and_port;
 
 use super::super::error::CliError;
 use super::super::local::{ADMIN_KEY_FILE, DEMO_KEY_FILE, Local};
-use super::super::{key_file, machine, router};
+use super::super::{key_file, local, machine, router};
 use super::child::ChildSpec;
+use super::orders::ROUTER;
 use super::{UpArgs, UpError};
 
 /// The ranch of this machine, before anything is started.
@@ -87,8 +88,7 @@ impl Plan {
     /// Makes sure that nobody listens where the processes will, which each of them would find out
     /// only later.
     pub fn check_ports(&self) -> Result<(), CliError> {
-        let key = if self.listen_flag { "--listen" } else { "[router] listen" };
-        let router = (self.local.config.router.listen.as_str(), key.to_owned());
+        let router = (self.local.config.router.listen.as_str(), self.listen_key().to_owned());
         let nodes = self.local.nodes();
         let nodes = nodes.iter().flat_map(|node| {
             let addr = (node.addr.as_str(), format!("[[node]] {} addr", node.name));
@@ -108,7 +108,7 @@ impl Plan {
         let nodes = self.local.nodes();
         let dirs = nodes.iter().map(|node| node.data_dir.as_path());
         for dir in std::iter::once(self.root()).chain(dirs) {
-            fs::create_dir_all(dir).map_err(CliError::file("create", dir))?;
+            local::make_private(dir).map_err(CliError::file("create", dir))?;
         }
         Ok(())
     }
@@ -121,8 +121,25 @@ impl Plan {
         }
     }
 
-    /// The processes to start: the nodes by id, then the router.
-    pub fn children(&self, admin_key: &Secret) -> Result<Vec<ChildSpec>, CliError> {
+    /// Opens the socket of the router, which outlives any one router.
+    pub fn listen(&self) -> Result<Arc<TcpListener>, CliError> {
+        let addr = &self.local.config.router.listen;
+        let listener = TcpListener::bind(addr);
+        let listener =
+            listener.map_err(|source| machine::refusal(addr, self.listen_key(), source))?;
+        Ok(Arc::new(listener))
+    }
+
+    fn listen_key(&self) -> &'static str {
+        if self.listen_flag { "--listen" } else { "[router] listen" }
+    }
+
+    /// The processes to start: the nodes by id, then the router on its socket.
+    pub fn children(
+        &self,
+        admin_key: &Secret,
+        listener: Arc<TcpListener>,
+    ) -> Result<Vec<ChildSpec>, CliError> {
         let program = std::env::current_exe()
             .map_err(CliError::file("find the program", Path::new("ranch")))?;
         let spec = |name: &str, mut args: Vec<String>, key: Option<&Secret>| {
@@ -133,18 +150,20 @@ impl Plan {
                 args,
                 admin_key: key.cloned(),
                 log: self.root().join(format!("{name}.log")),
+                listener: None,
             }
         };
         let node = |name: &String| {
             spec(name, vec!["node".to_owned(), "--name".to_owned(), name.clone()], Some(admin_key))
         };
-        let mut router = vec!["router".to_owned()];
+        let mut router = vec!["router".to_owned(), "--inherit".to_owned()];
         router.extend(["--listen".to_owned(), self.local.config.router.listen.clone()]);
         if let Some(tenants) = &self.local.config.router.tenants {
             router.extend(["--tenants".to_owned(), tenants.to_string_lossy().into_owned()]);
         }
         let nodes = self.nodes.iter().map(node);
-        Ok(nodes.chain(std::iter::once(spec("router", router, None))).collect())
+        let router = ChildSpec { listener: Some(listener), ..spec(ROUTER, router, None) };
+        Ok(nodes.chain(std::iter::once(router)).collect())
     }
 
     /// The flags by which a child finds the same configuration.
@@ -183,7 +202,8 @@ mod tests {
         plan.prepare().unwrap();
         let key = plan.admin_key().unwrap();
         assert_eq!(plan.admin_key().unwrap(), key);
-        let children = plan.children(&key).unwrap();
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        let children = plan.children(&key, listener).unwrap();
         let names: Vec<_> = children.iter().map(|child| child.name.as_str()).collect();
         assert_eq!(names, ["node1", "node2", "node3", "router"]);
         assert!(children[0].args.starts_with(&["node".into(), "--name".into(), "node1".into()]));

@@ -1,14 +1,17 @@
 //! Keeps processes running: starts one again that ends, ever more slowly, and stops all in order.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::super::error::HAS_LEFT;
 use super::child::{ChildSpec, RunningChild};
+use super::orders::Told;
 
 /// A process that ran for so long is well: what went before does not count any more.
 const WELL: Duration = Duration::from_mins(1);
@@ -17,6 +20,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A process that ended so often without ever being well is given up.
 const TRIES_MAX: u32 = 20;
+/// Longest a router may take before it serves in the place of another one.
+const RELIEVE_MAX: Duration = Duration::from_secs(20);
 /// How often the length of the logs is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -41,6 +46,11 @@ pub enum Event {
         /// Its log.
         log: PathBuf,
     },
+    /// It is a node that has left the ranch, and so will not be started again.
+    Left {
+        /// The process.
+        name: String,
+    },
 }
 
 impl fmt::Display for Event {
@@ -55,6 +65,11 @@ impl fmt::Display for Event {
                 "{name} ended {TRIES_MAX} times in a row ({reason}) and is given up: see {}, \
                  mend it, and run `ranch up` again",
                 log.display()
+            ),
+            Self::Left { name } => write!(
+                f,
+                "{name} has left the ranch and is not started again: take it out of ranch.toml, \
+                 and delete its data directory"
             ),
         }
     }
@@ -77,6 +92,8 @@ pub struct Supervisor {
 }
 
 struct Watched {
+    name: String,
+    restarts: mpsc::Sender<Restart>,
     wish: watch::Sender<Wish>,
     task: JoinHandle<()>,
 }
@@ -88,10 +105,33 @@ impl Supervisor {
         let (sender, events) = mpsc::channel(64);
         let start = |spec: ChildSpec| {
             let (wish, wishes) = watch::channel(Wish::Begin);
-            let keeper = Keeper { spec, wishes, events: sender.clone(), tries: 0 };
-            Watched { wish, task: tokio::spawn(keeper.run()) }
+            let (restarts, wanted) = mpsc::channel(1);
+            let (name, events) = (spec.name.clone(), sender.clone());
+            let keeper = Keeper { spec, wishes, restarts: wanted, events, tries: 0 };
+            Watched { name, restarts, wish, task: tokio::spawn(keeper.run()) }
         };
         Self { watched: specs.into_iter().map(start).collect(), events }
+    }
+
+    /// The processes, in the order in which they were started.
+    pub fn names(&self) -> Vec<String> {
+        self.watched.iter().map(|watched| watched.name.clone()).collect()
+    }
+
+    /// Has a process end and start again with another program. `tell` hears when it has, which
+    /// does not mean that it is well.
+    pub fn restart(&self, name: &str, program: PathBuf, tell: oneshot::Sender<Told>) {
+        let watched = self.watched.iter().find(|watched| watched.name == name);
+        let Some(watched) = watched.filter(|watched| !watched.task.is_finished()) else {
+            // Whoever asked may be gone.
+            let _ = tell.send(Told::Refused(format!("no process {name} runs here")));
+            return;
+        };
+        if let Err(error) = watched.restarts.try_send(Restart { program, tell }) {
+            let (mpsc::error::TrySendError::Full(restart)
+            | mpsc::error::TrySendError::Closed(restart)) = error;
+            let _ = restart.tell.send(Told::Refused(format!("{name} is being restarted already")));
+        }
     }
 
     /// From now on every process that ends is started again.
@@ -145,9 +185,26 @@ impl Watched {
     }
 }
 
+/// An order to start a process again.
+struct Restart {
+    program: PathBuf,
+    tell: oneshot::Sender<Told>,
+}
+
+/// How a process came to end.
+enum End {
+    /// By itself, for this reason; whether that may pass.
+    ByItself(String, bool),
+    /// It is a node that has left its ranch.
+    Left,
+    /// As was wished.
+    Wished,
+}
+
 /// The task that keeps one process running.
 struct Keeper {
     spec: ChildSpec,
+    restarts: mpsc::Receiver<Restart>,
     wishes: watch::Receiver<Wish>,
     events: mpsc::Sender<Event>,
     /// How often it ended since it was last well.
@@ -158,12 +215,17 @@ impl Keeper {
     async fn run(mut self) {
         loop {
             let started = Instant::now();
-            let (reason, may_return) = match self.spec.start() {
-                Ok(child) => match self.keep(child).await {
-                    Some(end) => end,
-                    None => return,
-                },
-                Err(error) => (format!("it cannot be started: {error}"), false),
+            let end = match self.spec.start() {
+                Ok(child) => self.keep(child).await,
+                Err(error) => End::ByItself(format!("it cannot be started: {error}"), false),
+            };
+            let (reason, may_return) = match end {
+                End::ByItself(reason, may_return) => (reason, may_return),
+                End::Left => {
+                    self.tell(Event::Left { name: self.spec.name.clone() });
+                    return;
+                }
+                End::Wished => return,
             };
             self.tries = if started.elapsed() >= WELL { 1 } else { self.tries + 1 };
             let first_failure = !may_return && *self.wishes.borrow() == Wish::Begin;
@@ -177,23 +239,40 @@ impl Keeper {
             self.tell(Event::Restarting { name, reason, pause });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = self.end_wished() => return,
+                _ = wished(&mut self.wishes, &[Wish::Stop, Wish::Kill]) => return,
+                Some(restart) = self.restarts.recv() => {
+                    self.spec.program = restart.program;
+                    self.tries = 0;
+                    let _ = restart.tell.send(Told::Done);
+                }
             }
         }
     }
 
-    /// Lets the process run. Returns how it ended and whether that may pass; `None` when it was
-    /// to end.
-    async fn keep(&mut self, mut child: RunningChild) -> Option<(String, bool)> {
+    /// Lets the process run, and those that take its place when that is ordered.
+    async fn keep(&mut self, mut child: RunningChild) -> End {
         loop {
             tokio::select! {
-                ended = child.ended() => return Some(match ended {
-                    Ok(status) => (child.last_words(status), was_killed(status)),
-                    Err(error) => (error.to_string(), false),
-                }),
-                wish = self.end_wished() => {
+                ended = child.ended() => return match ended {
+                    Ok(status) if status.code() == Some(HAS_LEFT.into()) => End::Left,
+                    Ok(status) => End::ByItself(child.last_words(status), was_killed(status)),
+                    Err(error) => End::ByItself(error.to_string(), false),
+                },
+                () = wished(&mut self.wishes, &[Wish::Stop, Wish::Kill]) => {
+                    let wish = *self.wishes.borrow();
                     self.end(wish, child).await;
-                    return None;
+                    return End::Wished;
+                }
+                Some(Restart { program, tell }) = self.restarts.recv() => {
+                    self.tries = 0;
+                    let (next, told) = self.replace(program, child).await;
+                    let _ = tell.send(told);
+                    match next {
+                        Ok(next) => child = next,
+                        Err(error) => {
+                            return End::ByItself(format!("it cannot be started: {error}"), true);
+                        }
+                    }
                 }
                 // A log that cannot be put aside only grows.
                 () = tokio::time::sleep(LOOK) => drop(child.rotate_log()),
@@ -212,9 +291,49 @@ impl Keeper {
         child.kill().await;
     }
 
-    async fn end_wished(&mut self) -> Wish {
-        wished(&mut self.wishes, &[Wish::Stop, Wish::Kill]).await;
-        *self.wishes.borrow()
+    /// Puts another program in the place of a process. A router serves before the one it relieves
+    /// is stopped; a node is stopped first, since both would use its data.
+    async fn replace(
+        &mut self,
+        program: PathBuf,
+        mut before: RunningChild,
+    ) -> (io::Result<RunningChild>, Told) {
+        let mut spec = ChildSpec { program, ..self.spec.clone() };
+        if spec.listener.is_none() {
+            before.stop().await;
+            return match spec.start() {
+                Ok(child) => {
+                    self.spec = spec;
+                    (Ok(child), Told::Done)
+                }
+                Err(error) => {
+                    let program = spec.program.display();
+                    let told = Told::Refused(format!("{program} cannot be started: {error}"));
+                    (self.spec.start(), told)
+                }
+            };
+        }
+        spec.args.push("--relieve".to_owned());
+        let relieved = async {
+            let mut child = spec.start()?;
+            child.serves().await?;
+            Ok::<_, io::Error>(child)
+        };
+        match tokio::time::timeout(RELIEVE_MAX, relieved).await {
+            Ok(Ok(child)) => {
+                before.stop().await;
+                self.spec.program = spec.program;
+                (Ok(child), Told::Done)
+            }
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => format!("it does not serve after {} s", RELIEVE_MAX.as_secs()),
+                };
+                let why = format!("the new router was not used: {why}; its log says more");
+                (Ok(before), Told::Refused(why))
+            }
+        }
     }
 
     fn tell(&self, event: Event) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ranch_proto::directory::{Directory, SharedDirectory};
 use ranch_proto::schema::{Record, WatchEvent};
+use ranch_proto::versions::ClusterVersion;
 use tokio::sync::watch;
 
 /// Changes kept; a follower further behind gets the whole directory.
@@ -16,6 +17,7 @@ const RECENT_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct MetaFeed {
     directory: SharedDirectory,
+    version: ClusterVersion,
     epoch: watch::Sender<u64>,
     recent: Mutex<VecDeque<WatchEvent>>,
 }
@@ -24,12 +26,19 @@ impl MetaFeed {
     /// A feed of `directory`, which from now on nobody else may change.
     pub fn new(directory: SharedDirectory) -> Arc<Self> {
         let epoch = watch::Sender::new(directory.read().epoch);
-        Arc::new(Self { directory, epoch, recent: Mutex::default() })
+        let version = ClusterVersion::default();
+        version.learn(directory.read().version());
+        Arc::new(Self { directory, version, epoch, recent: Mutex::default() })
     }
 
     /// The directory as of the last command applied. Never hold its lock across an await.
     pub fn directory(&self) -> &SharedDirectory {
         &self.directory
+    }
+
+    /// What the ranch has agreed to write.
+    pub fn version(&self) -> &ClusterVersion {
+        &self.version
     }
 
     /// Changes whenever the directory does; the value is its epoch.
@@ -56,6 +65,7 @@ impl MetaFeed {
     /// Replaces the directory: at the start, and when a snapshot was installed.
     pub(super) fn reset(&self, directory: Directory) {
         self.recent.lock().clear();
+        self.version.learn(directory.version());
         *self.directory.write() = directory;
     }
 
@@ -66,6 +76,7 @@ impl MetaFeed {
         directory.epoch += 1;
         let epoch = directory.epoch;
         records.iter().cloned().for_each(|record| directory.apply(record));
+        self.version.learn(directory.version());
         recent.push_back(WatchEvent { epoch, full: false, records, routes: Vec::new() });
         if recent.len() > RECENT_MAX {
             recent.pop_front();

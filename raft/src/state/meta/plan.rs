@@ -5,7 +5,9 @@ mod keys;
 mod leaving;
 mod moves;
 mod nodes;
+mod restore;
 mod tenants;
+mod versions;
 
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::GroupId;
@@ -66,6 +68,8 @@ pub(super) fn plan(
         Wanted::AddKey(key) => keys::add_key(directory, key, stamp_ms),
         Wanted::RemoveKey(remove) => keys::remove_key(directory, &remove),
         Wanted::PatchTenant(patch) => tenants::patch(directory, &patch),
+        Wanted::RestoreTenant(asked) => restore::begin(directory, ring, asked),
+        Wanted::FinishRestore(asked) => restore::finish(directory, &asked),
         Wanted::PurgeTenant(id) => tenants::purge(directory, &id),
         Wanted::TenantPurged(purged) => tenants::purged(directory, &purged),
         Wanted::DrainNode(drain) => leaving::drain(directory, drain),
@@ -73,6 +77,7 @@ pub(super) fn plan(
         Wanted::ForgetNode(id) => leaving::forget(directory, id, stamp_ms),
         Wanted::LoseNode(lose) => leaving::lose(directory, lose),
         Wanted::AddToken(token) => leaving::add_token(directory, token, stamp_ms),
+        Wanted::RaiseVersion(raise) => versions::raise(directory, raise),
         Wanted::PlanShards(plan) => moves::plan_shards(directory, &plan),
         Wanted::StartMove(start) => moves::start_move(directory, &start, stamp_ms),
         Wanted::EndMove(end) => moves::end_move(directory, &end),

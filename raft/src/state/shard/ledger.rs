@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ranch_proto::coordinate::Coordinate;
 use ranch_proto::ids::GroupId;
 use ranch_proto::keys;
-use ranch_proto::schema::{Command, Op, OpResult, OpStatus, op::Kind};
+use ranch_proto::schema::{Command, Op, OpResult, OpStatus, Restored, RestoredTotals, op::Kind};
 use ranch_proto::value::{SCROLL_MAX, WHOLE_MAX, scroll_cost};
 
 use crate::state::batch::ApplyBatch;
@@ -139,12 +139,25 @@ impl Ledger {
     ) -> Result<Vec<OpResult>, StateError> {
         keys::usage_into(&mut self.key, self.group, &command.tenant);
         let tenant = self.tenants.find(&self.store, &self.key)?;
+        if let Some(totals) = command.totals.filter(|_| command.restoring) {
+            self.restore_totals(tenant, totals, life_of(command));
+        }
         let mut run = Run { command, stamp_ms, tenant, undo: None, over: None, read_bytes: 0 };
         if command.independent || command.ops.len() < 2 {
             return (0..command.ops.len()).map(|at| self.op(&mut run, at)).collect();
         }
         run.undo = Some(Vec::with_capacity(command.ops.len()));
         self.atomic(run)
+    }
+
+    /// Has a tenant's totals be what they were when it was backed up. What its scrolls say comes
+    /// with them; the last revision given out may be that of one deleted since.
+    fn restore_totals(&mut self, tenant: usize, totals: RestoredTotals, life: u64) {
+        let mut usage = self.tenants.get(tenant);
+        usage.revision = usage.revision.max(totals.revision);
+        usage.last_write_ms = usage.last_write_ms.max(totals.last_write_ms);
+        usage.life = usage.life.max(life);
+        self.tenants.set(tenant, usage);
     }
 
     fn atomic(&mut self, mut run: Run<'_>) -> Result<Vec<OpResult>, StateError> {
@@ -188,7 +201,9 @@ impl Ledger {
 
     fn op(&mut self, run: &mut Run<'_>, at: usize) -> Result<OpResult, StateError> {
         let op = &run.command.ops[at];
-        let Some(kind) = checked(op) else { return Ok(refused(OpStatus::OpInvalid, 0)) };
+        let Some(kind) = checked(op).filter(|kind| may_be_restored(run.command, op, *kind)) else {
+            return Ok(refused(OpStatus::OpInvalid, 0));
+        };
         let with_text = matches!(kind, Kind::Read | Kind::Append);
         let place = self.locate(&run.command.tenant, op, with_text)?;
         let before = self.scrolls.head(place);
@@ -251,11 +266,12 @@ impl Ledger {
             }
             run.over.get_or_insert(at);
         }
-        usage.revision += 1;
-        usage.life = usage.life.max(life_of(run.command));
-        usage.last_write_ms = usage.last_write_ms.max(run.stamp_ms);
-
         let op = &run.command.ops[at];
+        let head = head_of(op, change, usage.revision, run.stamp_ms);
+        usage.revision = usage.revision.max(head.revision);
+        usage.life = usage.life.max(life_of(run.command));
+        usage.last_write_ms = usage.last_write_ms.max(head.modified_ms);
+
         keys::phext_into(&mut self.key, self.group, &run.command.tenant, &op.phext);
         let phext = self.phexts.find(&self.store, &self.key)?;
         let phext_before = self.phexts.get(phext);
@@ -269,21 +285,13 @@ impl Ledger {
 
         let scroll = match change.after {
             None => self.scrolls.remove(change.place),
-            Some(length) => {
-                let created_ms = change.before.map_or(run.stamp_ms, |head| head.created_ms);
-                let (revision, modified_ms) = (usage.revision, run.stamp_ms);
-                let head = Head { revision, created_ms, modified_ms, length };
-                if kind == Kind::Append {
-                    self.scrolls.append(change.place, head, &op.text)
-                } else {
-                    self.scrolls.replace(change.place, head, op.text.clone())
-                }
-            }
+            Some(_) if kind == Kind::Append => self.scrolls.append(change.place, head, &op.text),
+            Some(_) => self.scrolls.replace(change.place, head, op.text.clone()),
         };
         if let Some(undo) = &mut run.undo {
             undo.push(Step { scroll, phext, phext_before });
         }
-        Ok(Some(usage.revision))
+        Ok(Some(head.revision))
     }
 
     /// The text of the scroll `op` names, if it still has this revision.
@@ -329,6 +337,22 @@ impl Ledger {
 /// Which of the tenants that have had its tenant's id a command is meant for.
 pub(super) fn life_of(command: &Command) -> u64 {
     command.life.map_or(0, |life| life.number)
+}
+
+/// What a scroll is after a change: the next revision, changed now; or what it once was, if it
+/// comes from a backup.
+fn head_of(op: &Op, change: &Change, last_revision: u64, stamp_ms: u64) -> Head {
+    let length = change.after.unwrap_or(0);
+    if let Some(Restored { revision, created_ms, modified_ms }) = op.restored {
+        return Head { revision, created_ms, modified_ms, length };
+    }
+    let created_ms = change.before.map_or(stamp_ms, |head| head.created_ms);
+    Head { revision: last_revision + 1, created_ms, modified_ms: stamp_ms, length }
+}
+
+/// Whether the op may say what its scroll once was, if it does.
+fn may_be_restored(command: &Command, op: &Op, kind: Kind) -> bool {
+    op.restored.is_none_or(|was| command.restoring && kind == Kind::Write && was.revision > 0)
 }
 
 /// The op's kind, if keys can be built from the op and its text can be stored.

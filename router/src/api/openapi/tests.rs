@@ -7,6 +7,7 @@ use http::Method;
 
 use super::*;
 use crate::api::Target;
+use crate::api::tenants::restore;
 
 /// Every endpoint. One that is missing here is missing in [`template`], too, which does not compile
 /// then: add it to both.
@@ -39,6 +40,8 @@ const ALL: &[Target<'static>] = &[
     Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Undrain("x"))),
     Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Remove("x"))),
     Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Transfer("x"))),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::FinishUpgrade)),
+    Target::Admin(admin::Endpoint::Lifecycle(lifecycle::Endpoint::Token)),
     Target::Admin(admin::Endpoint::Metrics),
     Target::Admin(admin::Endpoint::Tenants),
     Target::Admin(admin::Endpoint::AddTenant),
@@ -49,6 +52,16 @@ const ALL: &[Target<'static>] = &[
     Target::Admin(admin::Endpoint::Key("x", "x")),
     Target::Admin(admin::Endpoint::Archive("x")),
     Target::Admin(admin::Endpoint::Verify),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::About)),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::Records)),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::Open)),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::Close("x"))),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::Piece("x", "x"))),
+    Target::Admin(admin::Endpoint::Backup(backup::Endpoint::Bytes("x", "x"))),
+    Target::Admin(admin::Endpoint::Restore(restore::Endpoint::List)),
+    Target::Admin(admin::Endpoint::Restore(restore::Endpoint::Begin)),
+    Target::Admin(admin::Endpoint::Restore(restore::Endpoint::Scrolls("x"))),
+    Target::Admin(admin::Endpoint::Restore(restore::Endpoint::Finish("x"))),
     Target::Reload,
     Target::OpenApi,
 ];
@@ -87,29 +100,50 @@ fn template(target: &Target<'_>) -> Option<&'static str> {
             rest::Endpoint::Delete => "delete/{c}",
         },
         Target::Batch => "batch",
-        Target::Admin(endpoint) => match endpoint {
-            admin::Endpoint::Cluster => "admin/cluster",
-            admin::Endpoint::Lifecycle(endpoint) => match endpoint {
-                lifecycle::Endpoint::Drain(_) => "admin/cluster/nodes/{id}/drain",
-                lifecycle::Endpoint::Undrain(_) => "admin/cluster/nodes/{id}/undrain",
-                lifecycle::Endpoint::Remove(_) => "admin/cluster/nodes/{id}/remove",
-                lifecycle::Endpoint::Transfer(_) => "admin/cluster/shards/{id}/transfer",
-            },
-            admin::Endpoint::Metrics => "metrics",
-            admin::Endpoint::Tenants => "admin/tenants",
-            admin::Endpoint::AddTenant => "admin/tenants/add",
-            admin::Endpoint::Tenant(_) => "admin/tenants/{id}",
-            admin::Endpoint::RestoreTenant(_) => "admin/tenants/{id}/restore",
-            admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
-            admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
-            admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
-            admin::Endpoint::Verify => "admin/cluster/verify",
-            admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
-        },
+        Target::Admin(endpoint) => admin_template(endpoint),
         Target::Reload => "reload",
         Target::OpenApi => "openapi.json",
         Target::Later(_) | Target::Nothing => return None,
     })
+}
+
+/// The same of an endpoint for administrators.
+fn admin_template(endpoint: &admin::Endpoint<'_>) -> &'static str {
+    match endpoint {
+        admin::Endpoint::Cluster => "admin/cluster",
+        admin::Endpoint::Lifecycle(endpoint) => match endpoint {
+            lifecycle::Endpoint::Drain(_) => "admin/cluster/nodes/{id}/drain",
+            lifecycle::Endpoint::Undrain(_) => "admin/cluster/nodes/{id}/undrain",
+            lifecycle::Endpoint::Remove(_) => "admin/cluster/nodes/{id}/remove",
+            lifecycle::Endpoint::Transfer(_) => "admin/cluster/shards/{id}/transfer",
+            lifecycle::Endpoint::FinishUpgrade => "admin/cluster/upgrade/finish",
+            lifecycle::Endpoint::Token => "admin/cluster/tokens",
+        },
+        admin::Endpoint::Metrics => "metrics",
+        admin::Endpoint::Tenants => "admin/tenants",
+        admin::Endpoint::AddTenant => "admin/tenants/add",
+        admin::Endpoint::Tenant(_) => "admin/tenants/{id}",
+        admin::Endpoint::RestoreTenant(_) => "admin/tenants/{id}/restore",
+        admin::Endpoint::TenantStats(_) => "admin/tenants/{id}/stats",
+        admin::Endpoint::Keys(_) => "admin/tenants/{id}/keys",
+        admin::Endpoint::Key(..) => "admin/tenants/{id}/keys/{key_id}",
+        admin::Endpoint::Verify => "admin/cluster/verify",
+        admin::Endpoint::Archive(_) => "admin/tenants/{id}/archive",
+        admin::Endpoint::Backup(endpoint) => match endpoint {
+            backup::Endpoint::About => "admin/backup",
+            backup::Endpoint::Records => "admin/backup/records",
+            backup::Endpoint::Open => "admin/backup/copies",
+            backup::Endpoint::Close(_) => "admin/backup/copies/{copy}",
+            backup::Endpoint::Piece(..) => "admin/backup/copies/{copy}/{piece}",
+            backup::Endpoint::Bytes(..) => "admin/backup/copies/{copy}/{piece}/bytes",
+        },
+        admin::Endpoint::Restore(endpoint) => match endpoint {
+            restore::Endpoint::List => "admin/restore",
+            restore::Endpoint::Begin => "admin/restore/tenants",
+            restore::Endpoint::Scrolls(_) => "admin/restore/tenants/{id}/scrolls",
+            restore::Endpoint::Finish(_) => "admin/restore/tenants/{id}/finish",
+        },
+    }
 }
 
 /// A path that leads to an operation.

@@ -15,7 +15,7 @@ const TENANT_FORM: &str = r#"{
     ],
     "properties": {
         "tenant_id": {"type": "string"},
-        "status": {"type": "string", "enum": ["active", "disabled", "purging"]},
+        "status": {"type": "string", "enum": ["active", "disabled", "restoring", "purging"]},
         "shard": {"type": "integer", "minimum": 1},
         "data_dir": {"type": "string"},
         "quota_mb": {"type": ["number", "null"]},

@@ -11,6 +11,7 @@ fn shell(dir: &Path, name: &str, script: &str) -> ChildSpec {
         args: vec!["-c".to_owned(), script.to_owned()],
         admin_key: None,
         log: dir.join(format!("{name}.log")),
+        listener: None,
     }
 }
 

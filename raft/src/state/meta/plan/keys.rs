@@ -60,7 +60,7 @@ pub(super) fn new_keys(
     Ok(records)
 }
 
-fn check_key(key: &KeyRecord, owner: &str) -> Result<KeyHash, Refused> {
+pub(super) fn check_key(key: &KeyRecord, owner: &str) -> Result<KeyHash, Refused> {
     let hash = KeyHash::from_slice(&key.hash)
         .ok_or_else(|| Refused::invalid("a key's hash must have 32 bytes"))?;
     if key.tenant != owner {

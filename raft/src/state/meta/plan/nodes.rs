@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use ranch_proto::api_key::KeyHash;
 use ranch_proto::directory::Directory;
 use ranch_proto::ids::{NodeId, ReplicaId};
 use ranch_proto::schema::{
-    Bootstrap, ClusterRecord, JoinNode, KeyRecord, NodeRecord, Role, ShardRecord, record::What,
+    Bootstrap, ClusterRecord, JoinNode, JoinToken, KeyRecord, NodeRecord, Role, ShardRecord,
+    record::What,
 };
 
+use super::versions::formats;
 use super::{Plan, Refused, moves, put};
 
 const CLUSTER_ID_BYTES: usize = 16;
@@ -78,7 +81,8 @@ fn check_node<'a>(
         if other.name == node.name { ("name", &node.name) } else { ("address", &node.addr) };
     let (id, taken_by) = (node.id, other.id);
     Err(Refused::invalid(format!(
-        "node {id} cannot have the {what} {value}: node {taken_by} has it"
+        "node {id} cannot have the {what} {value}: node {taken_by} has it; give it another one, or \
+         remove node {taken_by} first if this machine is to take its place"
     )))
 }
 
@@ -124,9 +128,16 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
         return Err(Refused::invalid("a node's nonce must have 16 bytes"));
     }
     check_version(directory, &asked)?;
+    let mut used = None;
     if asked.id == 0 && !join.token.is_empty() {
-        check_token(directory, &join.token, stamp_ms)?;
-        asked.id = id_for(directory, &asked);
+        let known = directory.nodes.values().find(|node| node.boot_nonce == asked.boot_nonce);
+        asked.id = if let Some(known) = known {
+            // It asks again: whatever became of the token meanwhile, it is in.
+            known.id
+        } else {
+            used = Some(use_token(directory, &join.token, stamp_ms)?);
+            next_id(directory)
+        };
     }
     if let Some(gone) = directory.gone.get(&NodeId(asked.id)) {
         return Err(Refused::exists(format!(
@@ -137,7 +148,10 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
     }
     check_node(&asked, directory.nodes.values().filter(|node| node.id != asked.id))?;
     let Some(known) = directory.nodes.get(&NodeId(asked.id)) else {
-        return Ok(super::one(put(What::Node(NodeRecord { incarnation: 1, ..asked }))));
+        let answer = put(What::Node(NodeRecord { incarnation: 1, ..asked }));
+        let token = used.map(What::Token).map(put);
+        let records = token.into_iter().chain([answer.clone()]).collect();
+        return Ok(Plan { records, answer: Some(answer) });
     };
     // Bootstrap lists nodes that have not started yet: their first nonce is as good as any.
     let same = known.boot_nonce == asked.boot_nonce || known.boot_nonce.is_empty();
@@ -173,40 +187,42 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
     Ok(plan)
 }
 
-/// The id of a machine that has none: the one given to this data directory before, when it asks
-/// again, or else one nobody has had.
-fn id_for(directory: &Directory, asked: &NodeRecord) -> u32 {
-    let mut nodes = directory.nodes.values();
-    if let Some(known) = nodes.find(|node| node.boot_nonce == asked.boot_nonce) {
-        return known.id;
-    }
+/// An id nobody has had.
+fn next_id(directory: &Directory) -> u32 {
     let ids = directory.nodes.keys().chain(directory.gone.keys());
     ids.map(|id| id.0).max().unwrap_or(0) + 1
 }
 
 /// Refuses binaries that cannot write what the ranch writes.
 fn check_version(directory: &Directory, asked: &NodeRecord) -> Result<(), Refused> {
-    let ours = directory.cluster.as_ref().map_or(1, |cluster| cluster.version.max(1));
-    let (min, max) = (asked.format_min.max(1), asked.format_max.max(1));
-    if (min..=max).contains(&ours) {
+    let (ours, theirs) = (directory.version(), formats(asked));
+    if theirs.contains(ours) {
         return Ok(());
     }
     Err(Refused::invalid(format!(
-        "this ranch writes format {ours}, and version {} can only write formats {min} to {max}: \
-         run the version the other machines run",
+        "this ranch is at cluster version {ours}, and version {} can do {theirs}: run the version \
+         the other machines run",
         asked.version
     )))
 }
 
-fn check_token(directory: &Directory, token: &[u8], stamp_ms: u64) -> Result<(), Refused> {
-    let fresh = "make a new one with `ranch node token`";
-    match directory.tokens.get(token) {
-        None => Err(Refused::not_found(format!("the token is not one of this ranch: {fresh}"))),
-        Some(known) if known.expires_ms <= stamp_ms => {
-            Err(Refused::not_found(format!("the token has expired: {fresh}")))
-        }
-        Some(_) => Ok(()),
+/// The token with one use more, if it lets another machine in.
+fn use_token(directory: &Directory, hash: &[u8], stamp_ms: u64) -> Result<JoinToken, Refused> {
+    let no =
+        |why: &str| Refused::not_found(format!("{why}: make a new one with `ranch node token`"));
+    // Hashes are compared in constant time.
+    let hash = KeyHash::from_slice(hash);
+    let mut tokens = directory.tokens.values();
+    let known = tokens.find(|known| hash.is_some() && KeyHash::from_slice(&known.hash) == hash);
+    let known = known.ok_or_else(|| no("the token is not one of this ranch"))?;
+    if known.expires_ms <= stamp_ms {
+        return Err(no("the token has expired"));
     }
+    // Those from before uses were counted let in as many as come.
+    if known.uses > 0 && known.used >= known.uses {
+        return Err(no("the token has let in as many machines as it may"));
+    }
+    Ok(JoinToken { used: known.used + 1, ..known.clone() })
 }
 
 /// A node that comes back without its data has the name and address it had. Anything else is

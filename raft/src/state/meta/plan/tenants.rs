@@ -25,7 +25,14 @@ pub(super) fn add(
     let GroupId(shard) = ring.shard_of(&tenant.id);
     // Every change has an epoch of its own, so no two tenants ever have the same life.
     let life = directory.epoch + 1;
-    let tenant = TenantRecord { shard, created_ms: stamp_ms, life, purging: false, ..tenant };
+    let tenant = TenantRecord {
+        shard,
+        created_ms: stamp_ms,
+        life,
+        purging: false,
+        restored: None,
+        ..tenant
+    };
     let keys = new_keys(directory, &tenant.id, asked.keys, stamp_ms)?;
     Ok(with_keys(tenant, keys))
 }
@@ -41,8 +48,10 @@ pub(super) fn set(directory: &Directory, asked: PutTenant, stamp_ms: u64) -> Res
         created_ms: known.created_ms,
         life: known.life,
         purging: known.purging,
+        restored: known.restored.clone(),
         ..tenant
     };
+    check_whole(&tenant)?;
     let has = |key: &KeyRecord| directory.keys_of(&tenant.id).any(|old| old.hash == key.hash);
     let missing = asked.keys.into_iter().filter(|key| !has(key)).collect();
     let keys = new_keys(directory, &tenant.id, missing, stamp_ms)?;
@@ -60,6 +69,7 @@ pub(super) fn patch(directory: &Directory, patch: &PatchTenant) -> Result<Plan, 
         return Err(Refused::invalid("a change of a field this version does not know"));
     }
     check_tenant(&tenant)?;
+    check_whole(&tenant)?;
     if tenant == before {
         return Ok(Plan { records: Vec::new(), answer: Some(put(What::Tenant(tenant))) });
     }
@@ -99,7 +109,19 @@ fn with_keys(tenant: TenantRecord, keys: Vec<Record>) -> Plan {
     Plan { records, answer: Some(answer) }
 }
 
-fn check_tenant(tenant: &TenantRecord) -> Result<(), Refused> {
+/// Nobody may use a tenant before everything of it is restored.
+fn check_whole(tenant: &TenantRecord) -> Result<(), Refused> {
+    if tenant.enabled && tenant.restored.as_ref().is_some_and(|from| !from.whole) {
+        let id = &tenant.id;
+        return Err(Refused::exists(format!(
+            "tenant {id} is being restored from a backup: run `ranch restore` again to finish \
+             that, or purge the tenant"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn check_tenant(tenant: &TenantRecord) -> Result<(), Refused> {
     if !is_tenant_id(&tenant.id) {
         return Err(Refused::invalid(
             "a tenant id has 1 to 63 characters of a-z, 0-9, _ and -, the first a letter or digit",

@@ -1,0 +1,82 @@
+//! Taking in a machine that no `ranch.toml` lists and that shows a token, at whichever node it
+//! asks.
+
+use ranch_proto::ShardError;
+use ranch_proto::config::Config;
+use ranch_proto::join_token;
+use ranch_proto::schema::{
+    JoinNode, JoinReply, JoinRequest, MetaStatus, NodeRecord, RanchSettings, meta_command::What,
+    record,
+};
+use ranch_proto::versions::Support;
+use tonic::Status;
+
+use crate::replicas::Replicas;
+
+/// What of a configuration a machine that joins must have, too.
+pub(crate) fn settings_of(config: &Config) -> RanchSettings {
+    let cluster = &config.cluster;
+    RanchSettings {
+        name: cluster.name.clone(),
+        shards: cluster.shards,
+        replicas: cluster.replicas,
+        heartbeat_ms: cluster.heartbeat_ms,
+        election_min_ms: cluster.election_min_ms,
+        election_max_ms: cluster.election_max_ms,
+        allow_plaintext: config.tls.allow_plaintext,
+    }
+}
+
+/// Takes a machine in, or says why not. An error means that it may ask again.
+pub(crate) async fn admit(
+    replicas: &Replicas,
+    settings: &RanchSettings,
+    asked: JoinRequest,
+) -> Result<JoinReply, Status> {
+    let (cluster_id, what) = match command(replicas, asked) {
+        Ok(command) => command,
+        Err(refused) => return Ok(JoinReply { refused, ..JoinReply::default() }),
+    };
+    let result = match replicas.propose_meta_anywhere(what).await {
+        Ok(result) => result,
+        Err(ShardError::Invalid { detail }) => {
+            return Ok(JoinReply { refused: detail, ..JoinReply::default() });
+        }
+        Err(error) => return Err(Status::unavailable(error.to_string())),
+    };
+    match (result.status(), result.record.and_then(|record| record.what)) {
+        (MetaStatus::MetaOk, Some(record::What::Node(node))) => {
+            let (id, name, addr) = (node.id, &node.name, &node.addr);
+            tracing::info!(node = id, %name, %addr, "a machine joined");
+            let directory = replicas.shared.feed.directory().read();
+            let others = directory.nodes.values().filter(|other| other.id != node.id);
+            Ok(JoinReply {
+                refused: String::new(),
+                peers: others.cloned().collect(),
+                node: Some(node),
+                cluster_id,
+                settings: Some(settings.clone()),
+            })
+        }
+        (MetaStatus::MetaNotBootstrapped, _) => Err(Status::unavailable(result.reason)),
+        _ => Ok(JoinReply { refused: result.reason, ..JoinReply::default() }),
+    }
+}
+
+/// What to propose for a machine that asks, with the id of the ranch.
+fn command(replicas: &Replicas, asked: JoinRequest) -> Result<(bytes::Bytes, What), String> {
+    let theirs = Support::from_wire(asked.versions.as_ref());
+    let node = asked.node.ok_or("a machine that does not say who it is")?;
+    Support::ours().agree(theirs, &node.version).map_err(|error| error.to_string())?;
+    let directory = replicas.shared.feed.directory().read();
+    let hash = directory.hash_key(&asked.token);
+    let (Some(cluster), Some(hash)) = (&directory.cluster, hash) else {
+        return Err("the ranch is not there yet: try again when `ranch status` shows it".into());
+    };
+    let cluster_id = cluster.cluster_id.clone();
+    join_token::check(&asked.token, &cluster_id).map_err(|error| error.to_string())?;
+    let token = hash.0.to_vec().into();
+    // The number is given by the ranch, and it is a new life.
+    let node = NodeRecord { id: 0, incarnation: 0, ..node };
+    Ok((cluster_id, What::Join(JoinNode { node: Some(node), token })))
+}

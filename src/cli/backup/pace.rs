@@ -1,0 +1,63 @@
+//! How fast bytes may go, so that clients of the ranch do not feel a backup.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Bytes of a MB, as in quotas.
+const MB: f64 = 1_048_576.0;
+
+/// A limit of bytes a second, on average over what has gone so far and never far above it.
+pub struct Pace {
+    bytes_per_s: Option<f64>,
+    /// When all that has gone so far may have gone.
+    paid_until: Cell<Instant>,
+}
+
+impl Pace {
+    /// So many MB a second; as fast as it goes where that is 0.
+    pub fn new(mb_per_s: f64) -> Self {
+        let bytes_per_s = (mb_per_s > 0.0).then_some(mb_per_s * MB);
+        Self { bytes_per_s, paid_until: Cell::new(Instant::now()) }
+    }
+
+    /// How long to wait after so many bytes more.
+    fn take(&self, bytes: u64, now: Instant) -> Duration {
+        let Some(rate) = self.bytes_per_s else { return Duration::ZERO };
+        // Time in which nothing went is not made up for.
+        let from = self.paid_until.get().max(now);
+        let until = from + Duration::from_secs_f64(bytes as f64 / rate);
+        self.paid_until.set(until);
+        until - now
+    }
+
+    /// Waits until so many bytes more may have gone.
+    pub async fn wait(&self, bytes: u64) {
+        let wait = self.take(bytes, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// A rate as the command line gives it.
+pub fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or("a number of MB a second, 0 for no limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_take_their_time() {
+        let pace = Pace::new(1.0);
+        let now = Instant::now() + Duration::from_secs(1);
+        assert_eq!(pace.take(1 << 20, now), Duration::from_secs(1));
+        assert_eq!(pace.take(1 << 20, now), Duration::from_secs(2));
+        let later = now + Duration::from_secs(10);
+        assert_eq!(pace.take(1 << 19, later), Duration::from_millis(500));
+        assert_eq!(Pace::new(0.0).take(u64::MAX, now), Duration::ZERO);
+        assert!(rate("1.5").is_ok() && rate("-1").is_err() && rate("x").is_err());
+    }
+}

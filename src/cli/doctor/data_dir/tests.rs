@@ -1,0 +1,101 @@
+//! Directories of every kind, judged.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::super::finding::Level;
+use super::*;
+
+const EXT4: i64 = 0xef53;
+
+fn seen() -> Seen {
+    Seen {
+        dir: "/data/node1".into(),
+        place: "/data/node1".into(),
+        entry: Ok((0o040_700, 7)),
+        foreign: None,
+        writable: true,
+        user: 7,
+        kind: EXT4,
+        in_memory: false,
+        room: (80 << 30, 100 << 30),
+    }
+}
+
+fn levels(seen: &Seen) -> [Level; 3] {
+    let levels: Vec<_> = judge(seen, 512).iter().map(|finding| finding.level).collect();
+    levels.try_into().unwrap()
+}
+
+#[test]
+fn a_good_directory_is_well() {
+    assert_eq!(levels(&seen()), [Level::Ok; 3]);
+    let to_be_made = Seen { entry: Err(ErrorKind::NotFound), ..seen() };
+    assert_eq!(levels(&to_be_made), [Level::Ok; 3]);
+}
+
+#[test]
+fn what_cannot_be_written_is_a_problem() {
+    for seen in [
+        Seen { entry: Err(ErrorKind::NotFound), writable: false, ..seen() },
+        Seen { entry: Err(ErrorKind::PermissionDenied), ..seen() },
+        Seen { writable: false, ..seen() },
+        Seen { foreign: Some(("/data/node1/log/LOCK".into(), 0)), ..seen() },
+    ] {
+        assert_eq!(levels(&seen)[0], Level::Problem, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_everybody_can_read_is_a_warning() {
+    let open = Seen { entry: Ok((0o040_755, 7)), ..seen() };
+    assert_eq!(levels(&open)[0], Level::Warning);
+    assert_eq!(judge(&open, 512)[0].remedy.as_deref(), Some("`chmod 700 /data/node1`"));
+    let group = Seen { entry: Ok((0o040_750, 7)), ..seen() };
+    assert_eq!(levels(&group)[0], Level::Ok);
+}
+
+#[test]
+fn memory_is_no_disk() {
+    for kind in [TMPFS, RAMFS] {
+        assert_eq!(levels(&Seen { kind, ..seen() })[1], Level::Problem);
+    }
+    assert_eq!(levels(&Seen { kind: OVERLAY, ..seen() })[1], Level::Warning);
+    let overlay = Seen { kind: OVERLAY, in_memory: true, ..seen() };
+    assert_eq!(levels(&overlay)[1], Level::Problem);
+    assert_eq!(levels(&Seen { kind: NFS, ..seen() })[1], Level::Warning);
+}
+
+#[test]
+fn room_is_judged_by_the_reserve() {
+    let with =
+        |free_mib: u64, all_mib: u64| Seen { room: (free_mib << 20, all_mib << 20), ..seen() };
+    assert_eq!(levels(&with(600, 5_120))[2], Level::Problem, "the reserve and a quarter");
+    assert_eq!(levels(&with(700, 5_120))[2], Level::Warning);
+    assert_eq!(levels(&with(2_000, 5_120))[2], Level::Ok);
+    assert_eq!(levels(&with(90, 500))[2], Level::Warning, "a tenth of a small disk is kept back");
+    assert_eq!(levels(&with(9_000, 100_000))[2], Level::Warning, "less than a tenth");
+}
+
+#[test]
+fn a_directory_is_looked_at_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let canonical = fs::canonicalize(dir.path()).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o710)).unwrap();
+    let seen = look(dir.path());
+    assert_eq!(seen.entry.map(|(mode, _)| mode & 0o777), Ok(0o710));
+    assert_eq!((seen.place_to_write(), seen.foreign.is_none()), (Some(&*canonical), true));
+    assert!(seen.room.0 > 0 && seen.room.0 <= seen.room.1);
+    let none = dir.path().join("a/b");
+    let seen = look(&none);
+    assert_eq!((seen.entry, &*seen.place), (Err(ErrorKind::NotFound), &*canonical));
+}
+
+#[test]
+fn an_overlay_says_where_it_is_written() {
+    let mounts = "\
+22 1 0:1 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/up,workdir=/w
+23 22 0:2 / /data rw shared:1 - ext4 /dev/sda1 rw
+";
+    assert_eq!(upper_of(mounts, Path::new("/var/lib")), Some("/up"));
+    assert_eq!(upper_of(mounts, Path::new("/data/node1")), None);
+}
