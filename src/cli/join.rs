@@ -113,7 +113,7 @@ pub async fn join(args: JoinArgs) -> Result<(), CliError> {
         zone: args.zone,
         listen: None,
     };
-    let joiner = Joiner {
+    let asking = Joiner {
         at: args.at,
         token: args.token,
         node: own.clone(),
@@ -121,7 +121,7 @@ pub async fn join(args: JoinArgs) -> Result<(), CliError> {
     };
     check(&own)?;
     let configuration = |joined: &Joined| text(joined, &own);
-    let joined = ranch_node::join(&joiner, configuration).await.map_err(MachineError::from)?;
+    let joined = ranch_node::join(&asking, configuration).await.map_err(MachineError::from)?;
     let (id, name) = (joined.id, own.name.clone());
     output::line(&format!(
         "{name} is node {id} of {}; to start it again: ranch node --data-dir {} --name {name}",

@@ -47,7 +47,7 @@ pub struct UpgradeArgs {
     /// Longest a node may take to be back and well, in seconds.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     wait_s: u64,
-    /// Raise the cluster version, where [cluster] hold_version keeps it: there is no way back.
+    /// Raise the cluster version where `hold_version` keeps it: there is no way back.
     #[arg(long, conflicts_with = "binary")]
     finish: bool,
     #[command(flatten)]

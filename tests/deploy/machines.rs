@@ -2,6 +2,7 @@
 //! a root directory with its own `/etc`, `/var` and `/usr/local`, on a disk of its own where the
 //! kernel has loop devices. They share the programs of this machine, and nobody else.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ const ETC: [&str; 9] = [
 pub struct Machines {
     roots: Vec<PathBuf>,
     disks: Vec<Disk>,
+    /// The way to them.
+    ssh: PathBuf,
 }
 
 impl Machines {
@@ -43,7 +46,8 @@ impl Machines {
         for names in ["/run/uts", "/run/machines"] {
             fs::create_dir(names).unwrap();
         }
-        let mut machines = Self { roots: Vec::new(), disks: Vec::new() };
+        let ssh = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/stand-ins/ssh");
+        let mut machines = Self { roots: Vec::new(), disks: Vec::new(), ssh };
         for (id, name) in (1..).zip(NAMES) {
             machines.add(dir, id, name);
         }
@@ -92,10 +96,9 @@ impl Machines {
 
     /// Runs commands on a machine, as root.
     pub fn run(&self, machine: &str, script: &str) -> Output {
-        let ssh = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/stand-ins/ssh");
         Command::new("timeout")
             .arg(BLOCK_LIMIT)
-            .arg(ssh)
+            .arg(&self.ssh)
             .args([&format!("root@{machine}"), script])
             .stdin(Stdio::null())
             .output()
@@ -111,7 +114,8 @@ impl Machines {
                 let Ok(log) = fs::read_to_string(log) else { continue };
                 let lines: Vec<_> = log.lines().rev().take(20).collect();
                 let lines: Vec<_> = lines.into_iter().rev().collect();
-                said += &format!("--- {unit} on {name}\n{}\n", lines.join("\n"));
+                // Writing to a text cannot fail.
+                let _ = writeln!(said, "--- {unit} on {name}\n{}", lines.join("\n"));
             }
         }
         said

@@ -15,7 +15,7 @@ use ranch_chaos::{Client, Workload, check};
 use serde_json::Value;
 
 use crate::LIMIT;
-use crate::support::{BINARY, refusal, stdout};
+use crate::support::{BINARY, p999, refusal, stdout};
 
 /// A `ranch up` in a place of its own.
 struct Home {
@@ -110,7 +110,8 @@ async fn an_upgrade_goes_through_all_processes_without_a_failed_request() {
     running.progress(50, LIMIT).await.expect("service goes on");
     assert_eq!(running.failed(), 0, "no request failed\n{upgraded}");
     let history = running.finish().await.expect("every scroll can be read in the end");
-    check(&history).expect("the history is good");
+    let summary = check(&history).expect("the history is good");
+    println!("{summary}; p99.9 {:?}", p999(&history));
     let account = home.account().await.unwrap();
     let serving = |node: &Value| node["duty"] == "serving";
     assert!(account["nodes"].as_array().unwrap().iter().all(serving), "{account:#}");

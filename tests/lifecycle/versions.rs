@@ -159,10 +159,10 @@ async fn log_and_uptime(growing: &Growing, shard: u64) -> (u64, f64) {
     let value = |name: &str, label: &str| {
         let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
         let number = line.and_then(|line| line.rsplit_once(' ')).map(|(_, number)| number);
-        number.and_then(|number| number.parse::<f64>().ok()).unwrap_or_else(|| panic!("{name}"))
+        number.unwrap_or_else(|| panic!("{name}")).to_owned()
     };
     let index = value("ranch_raft_last_index{", &format!("group=\"{shard}\""));
-    (index as u64, value("ranch_uptime_seconds{", ""))
+    (index.parse().unwrap(), value("ranch_uptime_seconds{", "").parse().unwrap())
 }
 
 /// What is new is used only from the version on that has it, which waits where it is told to.

@@ -47,13 +47,26 @@ pub async fn judge(ranch: &Ranch, running: Running) -> Vec<Operation> {
     let file = ranch.dir().join("history.jsonl");
     history::save(&file, &history).expect("the history can be kept");
     match check(&history) {
-        Ok(summary) => println!("{summary}; gap {:?}", history::longest_write_gap(&history)),
+        Ok(summary) => {
+            let gap = history::longest_write_gap(&history);
+            println!("{summary}; gap {gap:?}; p99.9 {:?}", p999(&history));
+        }
         Err(violations) => {
             let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
             panic!("{} violations:\n{}", lines.len(), lines.join("\n"));
         }
     }
     history
+}
+
+/// How long 999 of 1000 requests took at most. Tests print it; on a machine that builds and tests
+/// other things at the same time it is no promise.
+pub fn p999(history: &[Operation]) -> Duration {
+    let took = |one: &Operation| Some(one.returned_us?.saturating_sub(one.invoked_us));
+    let mut took: Vec<u64> = history.iter().filter_map(took).collect();
+    took.sort_unstable();
+    let at = (took.len() * 999 / 1_000).min(took.len().saturating_sub(1));
+    Duration::from_micros(took.get(at).copied().unwrap_or(0))
 }
 
 /// Runs the CLI against a ranch with a tenant's key, and waits for it.

@@ -239,7 +239,7 @@ impl Keeper {
             self.tell(Event::Restarting { name, reason, pause });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = wished(&mut self.wishes, &[Wish::Stop, Wish::Kill]) => return,
+                () = wished(&mut self.wishes, &[Wish::Stop, Wish::Kill]) => return,
                 Some(restart) = self.restarts.recv() => {
                     self.spec.program = restart.program;
                     self.tries = 0;
