@@ -134,8 +134,11 @@ impl States {
                 Ok(found) => (Self::judge(&found), found.groups().any(Group::differs)),
                 Err(error) => (Self { faults: vec![error.to_string()], ..Self::default() }, false),
             };
-            if differ || states.faults.is_empty() || Instant::now() >= until {
-                return Ok(states.with_logs(&ranch.logs()));
+            let mended = Self::default().with_logs(&ranch.logs());
+            let known = differ || !mended.faults.is_empty() || states.faults.is_empty();
+            if known || Instant::now() >= until {
+                let faults = [states.faults, mended.faults].concat();
+                return Ok(Self { faults, ..states });
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -92,7 +92,17 @@ impl StateMachine {
         Self::new(store, GroupId::META, open)
     }
 
+    /// What cannot be read here would end every start of the node, so it is noted as damage.
     fn new(store: &Arc<StateStore>, group: GroupId, open: OpenMachine) -> Result<Self, StateError> {
+        let machine = Self::take_up(store, group, open);
+        machine.inspect_err(|error| store.note_damage(error))
+    }
+
+    fn take_up(
+        store: &Arc<StateStore>,
+        group: GroupId,
+        open: OpenMachine,
+    ) -> Result<Self, StateError> {
         let applied = match store.get(&keys::applied(group))? {
             Some(row) => decode_applied(&row)?,
             None => SnapshotMeta::default(),
@@ -233,7 +243,8 @@ impl StateMachine {
             open()
         });
         let lost = |_| StateError::ThreadLost { action: "install a snapshot" };
-        self.machine = task.await.map_err(lost)??;
+        let opened = task.await.map_err(lost)?;
+        self.machine = opened.inspect_err(|error| self.store.note_damage(error))?;
         self.applied = meta.clone();
         self.progress.install(meta);
         self.machine.publish();

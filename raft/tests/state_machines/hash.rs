@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ranch_proto::keys::Kind;
-use ranch_raft::state::{HashAt, KindHash, StateHash, hash_at};
+use ranch_raft::DamageNote;
+use ranch_raft::state::{HashAt, KindHash, StateHash, StateMachine, StateStore, hash_at};
 
 use crate::support::*;
 
@@ -75,6 +76,30 @@ fn another_index_than_that_applied_is_refused_and_a_stop_is_heeded() {
     assert_eq!(stopped, HashAt::Stopped);
     let none = hash_at(replica.store(), (ranch_proto::GroupId(9), 9), Duration::ZERO, |_| true);
     assert_eq!(none.unwrap(), HashAt::Stopped);
+}
+
+/// A block that rotted since it was written is met when a machine takes up its rows. That ends the
+/// node, and every start after it, unless the next one knows what is wrong.
+#[test]
+fn rot_that_is_met_when_a_machine_opens_is_noted() {
+    let mut replica = Replica::new();
+    replica.apply(&writes(50));
+    replica.store().flush().unwrap();
+    let image = real_disk();
+    copy_dir(replica.dir(), image.path());
+    let tables = std::fs::read_dir(image.path().join("db")).unwrap();
+    let tables = tables.map(|entry| entry.unwrap().path());
+    for table in tables.filter(|path| path.extension().is_some_and(|end| end == "sst")) {
+        let mut bytes = std::fs::read(&table).unwrap();
+        // In its first block of rows.
+        bytes[40] ^= 1;
+        std::fs::write(&table, bytes).unwrap();
+    }
+    let note = DamageNote::at(image.path().join("damaged.txt"));
+    let store = StateStore::open(image.path(), options()).unwrap();
+    store.note_damage_in(note.clone());
+    assert!(StateMachine::shard(&store, GROUP).is_err());
+    assert_eq!(note.read().unwrap().as_deref(), Some("its state was damaged"));
 }
 
 /// Many threads ask for indexes ahead, in the middle of batches, while entries are applied; each

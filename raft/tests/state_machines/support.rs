@@ -65,6 +65,10 @@ impl Replica {
         Self { dir, open, next: 0 }
     }
 
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn store(&self) -> &Arc<StateStore> {
         &self.open.as_ref().unwrap().store
     }
