@@ -127,9 +127,7 @@ pub enum UpgradeError {
         all: usize,
     },
     /// It could not be restarted.
-    #[error(
-        "{name} was not restarted: {reason}. Mend that and run the same command again"
-    )]
+    #[error("{name} was not restarted: {reason}. Mend that and run the same command again")]
     NotRestarted {
         /// The process.
         name: String,
