@@ -29,8 +29,8 @@ struct Cluster {
     shards: Vec<Shard>,
     #[serde(default)]
     tenants: Vec<Value>,
-    #[serde(default)]
-    cluster_version: Option<u32>,
+    #[serde(default, rename = "cluster_version")]
+    version: Option<u32>,
     #[serde(default)]
     moves: Option<Moves>,
     #[serde(default)]
@@ -99,7 +99,7 @@ impl Cluster {
         let nodes = output::table(&self.node_rows());
         let shards = output::table(&self.shard_rows());
         let count = self.tenants.len();
-        let version = self.cluster_version.map(|at| format!("cluster version {at}\n"));
+        let version = self.version.map(|at| format!("cluster version {at}\n"));
         let plural = if count == 1 { "" } else { "s" };
         let tenants = format!("{}{count} tenant{plural}\n", version.unwrap_or_default());
         let problems = if self.problems.is_empty() {

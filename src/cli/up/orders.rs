@@ -51,7 +51,7 @@ pub type Waiting = (Order, oneshot::Sender<Told>);
 /// Listens for orders in a data directory for as long as the value lives.
 pub struct Orders {
     file: PathBuf,
-    orders: mpsc::Receiver<Waiting>,
+    waiting: mpsc::Receiver<Waiting>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -65,18 +65,18 @@ impl Orders {
         }
         let listener = UnixListener::bind(&file)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-        let (sender, orders) = mpsc::channel(QUEUE);
+        let (sender, waiting) = mpsc::channel(QUEUE);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(take(stream, sender.clone()));
             }
         });
-        Ok(Self { file, orders, task })
+        Ok(Self { file, waiting, task })
     }
 
     /// The next order.
     pub async fn next(&mut self) -> Waiting {
-        match self.orders.recv().await {
+        match self.waiting.recv().await {
             Some(order) => order,
             // The listener has failed; there will be none.
             None => std::future::pending().await,
