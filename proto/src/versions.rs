@@ -33,6 +33,8 @@ pub enum Feature {
     CallsInLog,
     /// Tokens by which machines join, and which count how many did.
     JoinTokens,
+    /// Tenants come back from backups, with scrolls as they once were.
+    RestoredTenants,
 }
 
 impl Feature {
@@ -40,7 +42,7 @@ impl Feature {
     #[must_use]
     pub const fn since(self) -> u32 {
         match self {
-            Self::CallsInLog | Self::JoinTokens => 2,
+            Self::CallsInLog | Self::JoinTokens | Self::RestoredTenants => 2,
         }
     }
 }
@@ -250,7 +252,7 @@ mod tests {
         assert!(version.clone().allows(Feature::CallsInLog));
         version.learn(1);
         assert_eq!(version.get(), 2, "there is no way back");
-        for feature in [Feature::CallsInLog, Feature::JoinTokens] {
+        for feature in [Feature::CallsInLog, Feature::JoinTokens, Feature::RestoredTenants] {
             assert!(FORMATS.contains(feature.since()), "{feature:?}");
         }
     }

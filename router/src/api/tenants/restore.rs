@@ -14,6 +14,7 @@ use ranch_proto::schema::{
     read_request,
 };
 use ranch_proto::stage::COMMAND_BYTES_MAX;
+use ranch_proto::versions::Feature;
 use ranch_proto::{RequestId, Shards, hex};
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +168,7 @@ async fn begin<S: Shards>(call: &Call<'_, S>, body: Bytes) -> Result<Answer, Api
         RestoreTenant::decode(body).map_err(|_| malformed("the body is no tenant of a backup"))?;
     let id = asked.tenant.as_ref().map(|tenant| tenant.id.clone());
     let id = id.ok_or_else(|| malformed("the body names no tenant"))?;
+    check_version(call)?;
     let what = What::RestoreTenant(asked);
     let tenant = decide_tenant(call, what, ("begin to restore tenant", &id)).await?;
     let begun = Begun {
@@ -177,6 +179,20 @@ async fn begin<S: Shards>(call: &Call<'_, S>, body: Bytes) -> Result<Answer, Api
         whole: tenant.restored.is_none_or(|from| from.whole),
     };
     Ok(answer::json(StatusCode::CREATED, &begun))
+}
+
+/// Whatever else belongs to a restore is taken only for a tenant that was begun, so this is enough.
+fn check_version<S: Shards>(call: &Call<'_, S>) -> Result<(), ApiError> {
+    let directory = call.app.shards.directory().read();
+    if directory.allows(Feature::RestoredTenants) {
+        return Ok(());
+    }
+    let (at, from) = (directory.version(), Feature::RestoredTenants.since());
+    let reason = format!(
+        "tenants can be restored from cluster version {from} on, and the ranch is at {at}: \
+         upgrade all its machines, see `ranch status`"
+    );
+    Err(ApiError::NotNow { reason })
 }
 
 /// A tenant that is being restored.
