@@ -171,7 +171,7 @@ impl Command {
             Self::Import(args) => import::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Backup(args) => backup::backup(args).await,
-            Self::Verify(args) => backup::verify(args).await,
+            Self::Verify(args) => backup::verify(args),
             Self::Restore(args) => backup::restore(args).await,
             Self::Bench(args) => bench::run(args).await,
         }

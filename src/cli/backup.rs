@@ -161,7 +161,7 @@ fn list(args: &BackupArgs) -> Result<(), CliError> {
 }
 
 /// Looks whether backups are what was written.
-pub async fn verify(args: VerifyArgs) -> Result<(), CliError> {
+pub fn verify(args: VerifyArgs) -> Result<(), CliError> {
     let dir = Dir::open(&args.dir)?;
     let names = match &args.backup {
         Some(name) => vec![name.clone()],

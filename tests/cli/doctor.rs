@@ -34,7 +34,7 @@ fn levels<'a>(findings: &'a [Value], check: &str) -> Vec<&'a str> {
 
 fn said(findings: &[Value], check: &str) -> String {
     let found = findings.iter().filter(|finding| finding["check"] == check);
-    found.map(|finding| format!("{}\n", finding["says"].as_str().unwrap())).collect()
+    found.map(|finding| finding["says"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::http::{Call, ClientError, Http};
 use super::super::output;
-use super::manifest::Tenant;
+use super::manifest::StoredTenant;
 
 /// Between attempts, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -68,7 +68,7 @@ pub enum Piece {
         bytes: u64,
     },
     /// The tenant whose chunks came before.
-    Tenant(Tenant),
+    Tenant(StoredTenant),
     /// All has been given.
     End(bool),
 }

@@ -290,7 +290,7 @@ mod tests {
     fn manifest(chunks: &[&ChunkRef]) -> Manifest {
         let records = chunks[0].clone();
         let chunks = chunks.iter().map(|chunk| (*chunk).clone()).collect();
-        let tenant = super::super::manifest::Tenant { chunks, ..Default::default() };
+        let tenant = super::super::manifest::StoredTenant { chunks, ..Default::default() };
         Manifest {
             begun: String::new(),
             version: String::new(),

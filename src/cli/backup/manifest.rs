@@ -29,9 +29,9 @@ pub struct Manifest {
     /// Where its tenants' records and keys are.
     pub records: ChunkRef,
     /// What the copies of shards were as of.
-    pub shards: Vec<Shard>,
+    pub shards: Vec<StoredShard>,
     /// Its tenants, by id.
-    pub tenants: Vec<Tenant>,
+    pub tenants: Vec<StoredTenant>,
 }
 
 /// A chunk, by its digest.
@@ -47,7 +47,7 @@ pub struct ChunkRef {
 /// A shard as it was copied.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shard {
+pub struct StoredShard {
     /// Its number.
     pub shard: u32,
     /// The node that gave the copy.
@@ -59,7 +59,7 @@ pub struct Shard {
 /// A tenant as it was copied.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tenant {
+pub struct StoredTenant {
     /// Its id.
     pub tenant_id: String,
     /// Which of the tenants that have had this id.
@@ -102,7 +102,7 @@ impl Manifest {
 
     /// Scrolls of all tenants, and what they count.
     pub fn totals(&self) -> (u64, u64) {
-        let add = |sum: (u64, u64), tenant: &Tenant| {
+        let add = |sum: (u64, u64), tenant: &StoredTenant| {
             (sum.0 + tenant.scrolls, sum.1 + tenant.storage_bytes)
         };
         self.tenants.iter().fold((0, 0), add)
@@ -153,13 +153,13 @@ mod tests {
             cluster_id: "00".into(),
             cluster_name: "ranch".into(),
             records: chunk.clone(),
-            shards: vec![Shard { shard: 1, node: 2, applied: 3 }],
-            tenants: vec![Tenant {
+            shards: vec![StoredShard { shard: 1, node: 2, applied: 3 }],
+            tenants: vec![StoredTenant {
                 tenant_id: "will".into(),
                 scrolls: 4,
                 storage_bytes: 5,
                 chunks: vec![chunk],
-                ..Tenant::default()
+                ..StoredTenant::default()
             }],
         }
     }

@@ -13,7 +13,7 @@ use super::super::output;
 use super::api::{Api, Expected, Tenants};
 use super::dir::{Dir, Stored};
 use super::error::BackupError;
-use super::manifest::Tenant;
+use super::manifest::StoredTenant;
 use super::pace::Pace;
 use super::verify::{Records, Verifier};
 
@@ -35,7 +35,7 @@ pub struct One {
 /// A tenant on its way.
 #[derive(Clone, Copy)]
 struct Job<'a> {
-    tenant: &'a Tenant,
+    tenant: &'a StoredTenant,
     name: &'a str,
     /// It comes alone, into a ranch that may know its keys.
     alone: bool,
@@ -82,7 +82,7 @@ impl<'a> Restore<'a> {
 
     /// Restores everything into an empty ranch.
     pub async fn all(&self) -> Result<Done, CliError> {
-        let tenants: Vec<&Tenant> = self.stored.manifest.tenants.iter().collect();
+        let tenants: Vec<&StoredTenant> = self.stored.manifest.tenants.iter().collect();
         self.verify(&tenants)?;
         let there = self.api.tenants().await?;
         let others = self.others(&there);
@@ -136,7 +136,7 @@ impl<'a> Restore<'a> {
         Done { backup, restored: 0, already: 0, scrolls: 0, api_key: None, keys: 0 }
     }
 
-    fn verify(&self, tenants: &[&Tenant]) -> Result<(), CliError> {
+    fn verify(&self, tenants: &[&StoredTenant]) -> Result<(), CliError> {
         let bytes = tenants.iter().flat_map(|tenant| &tenant.chunks).map(|chunk| chunk.bytes);
         let bar = output::progress_bytes(bytes.sum(), "verify");
         let faults = Verifier::new(self.dir, &bar).faults(self.stored, tenants);

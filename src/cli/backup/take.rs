@@ -20,7 +20,7 @@ use super::super::output;
 use super::api::{Api, Opened, Piece};
 use super::dir::Dir;
 use super::error::BackupError;
-use super::manifest::{ChunkRef, Manifest, Shard, Tenant};
+use super::manifest::{ChunkRef, Manifest, StoredShard, StoredTenant};
 use super::pace::Pace;
 
 /// Shards read at once.
@@ -73,7 +73,7 @@ struct ShardCopy {
     number: u64,
     /// Of the tenant that comes next.
     chunks: Vec<ChunkRef>,
-    tenants: Vec<Tenant>,
+    tenants: Vec<StoredTenant>,
     ended: bool,
     begun: u32,
 }
@@ -107,7 +107,7 @@ pub async fn take(api: &Api, dir: &Dir, mb_per_s: f64) -> Result<Taken, CliError
     run.keep(&records_ref, async || Ok(records.clone())).await?;
     let records = backup::decode_records(records).map_err(|_| BackupError::Transfer)?;
     run.bar.finish_and_clear();
-    let shards = copies.iter().map(|copy| Shard {
+    let shards = copies.iter().map(|copy| StoredShard {
         shard: copy.opened.shard,
         node: copy.opened.node,
         applied: copy.opened.applied,
@@ -132,16 +132,17 @@ fn name_of(moment: &str) -> String {
 
 /// The tenants there are, each with what was copied of it. What was copied of one that has been
 /// deleted since, or had its id before, is left out.
-fn tenants(records: &[Record], copies: Vec<ShardCopy>) -> Vec<Tenant> {
-    let copied = copies.into_iter().flat_map(|copy| copy.tenants);
-    let mut copied: BTreeMap<(String, u64), Tenant> =
-        copied.map(|tenant| ((tenant.tenant_id.clone(), tenant.life), tenant)).collect();
+fn tenants(records: &[Record], copies: Vec<ShardCopy>) -> Vec<StoredTenant> {
+    let stored = copies.into_iter().flat_map(|copy| copy.tenants);
+    let mut by_life: BTreeMap<(String, u64), StoredTenant> =
+        stored.map(|tenant| ((tenant.tenant_id.clone(), tenant.life), tenant)).collect();
     let mut tenants = Vec::new();
     for record in records {
         let Some(What::Tenant(known)) = &record.what else { continue };
         let (tenant_id, life) = (known.id.clone(), known.life);
-        let nothing = || Tenant { tenant_id: known.id.clone(), life, ..Tenant::default() };
-        tenants.push(copied.remove(&(tenant_id, life)).unwrap_or_else(nothing));
+        let nothing =
+            || StoredTenant { tenant_id: known.id.clone(), life, ..StoredTenant::default() };
+        tenants.push(by_life.remove(&(tenant_id, life)).unwrap_or_else(nothing));
     }
     tenants.sort_by(|a, b| a.tenant_id.cmp(&b.tenant_id));
     tenants
@@ -212,7 +213,7 @@ impl Run<'_> {
             }
             Piece::Tenant(tenant) => {
                 let chunks = std::mem::take(&mut copy.chunks);
-                copy.tenants.push(Tenant { chunks, ..tenant });
+                copy.tenants.push(StoredTenant { chunks, ..tenant });
             }
             Piece::End(ended) => {
                 self.api.close(&copy.opened).await;
@@ -266,8 +267,8 @@ mod tests {
     use super::*;
     use ranch_proto::schema::TenantRecord;
 
-    fn copied(id: &str, life: u64, scrolls: u64) -> Tenant {
-        Tenant { tenant_id: id.into(), life, scrolls, ..Tenant::default() }
+    fn copied(id: &str, life: u64, scrolls: u64) -> StoredTenant {
+        StoredTenant { tenant_id: id.into(), life, scrolls, ..StoredTenant::default() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ranch_proto::schema::{KeyRecord, Record, TenantRecord, record::What};
 
 use super::dir::{Dir, Stored};
 use super::error::BackupError;
-use super::manifest::{ChunkRef, Tenant};
+use super::manifest::{ChunkRef, StoredTenant};
 
 /// What a chunk holds: looked at once, however many backups have it.
 #[derive(Clone, Default)]
@@ -71,7 +71,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// All that is wrong with a backup, or with these tenants of it.
-    pub fn faults(&mut self, stored: &Stored, tenants: &[&Tenant]) -> Vec<BackupError> {
+    pub fn faults(&mut self, stored: &Stored, tenants: &[&StoredTenant]) -> Vec<BackupError> {
         let mut faults = Vec::new();
         match Records::read(self.dir, &stored.manifest.records) {
             Ok(records) => faults.extend(tenants.iter().filter_map(|tenant| {
@@ -87,7 +87,7 @@ impl<'a> Verifier<'a> {
         faults
     }
 
-    fn tenant(&mut self, tenant: &Tenant, faults: &mut Vec<BackupError>) {
+    fn tenant(&mut self, tenant: &StoredTenant, faults: &mut Vec<BackupError>) {
         let before = faults.len();
         let mut found = Contents::default();
         for chunk in &tenant.chunks {
@@ -140,6 +140,6 @@ impl<'a> Verifier<'a> {
     }
 }
 
-fn fault(tenant: &Tenant, fault: String) -> BackupError {
+fn fault(tenant: &StoredTenant, fault: String) -> BackupError {
     BackupError::Tenant { tenant: tenant.tenant_id.clone(), fault }
 }
