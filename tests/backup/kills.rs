@@ -51,8 +51,8 @@ async fn a_restore_goes_on_where_it_was_killed() {
     assert_eq!(shown["status"], "restoring", "{shown}");
     let read = other.client(Some(&key)).read("barn", &crate::at(1)).await.unwrap();
     assert_eq!(read.status, 403, "{}", read.text());
-    let (status, said) = admin(&other, Method::POST, "tenants/will/restore", Value::Null).await;
-    assert!(status == 409 && said.to_string().contains("ranch restore"), "{status} {said}");
+    let (code, said) = admin(&other, Method::POST, "tenants/will/restore", Value::Null).await;
+    assert!(code == 409 && said.to_string().contains("ranch restore"), "{code} {said}");
 
     // A node dies while it goes on; two of three are enough.
     let running = start(&other, &["restore", path(&dir), "--rate-mb-s", "4"]);
