@@ -53,7 +53,8 @@ impl Reading {
     /// Has the piece of this number at hand: the one that was, or the next.
     async fn go_to(&mut self, number: u64) -> Result<&CopyPiece, ShardError> {
         let next = if self.piece.is_some() { self.at + 1 } else { self.at };
-        if number == next {
+        let ended = matches!(self.piece, Some(CopyPiece::End));
+        if number == next && !ended {
             let piece = self.source.next().await.map_err(|error| unreadable(&error))?;
             (self.at, self.piece) = (number, Some(piece));
         }

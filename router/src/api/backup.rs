@@ -137,7 +137,7 @@ impl Place {
         let reply = call.app.forward.copy(self.shard, self.node, asked).await;
         reply.map_err(|error| match error {
             ShardError::Invalid { .. } | ShardError::NoReplica => ApiError::NotNow {
-                reason: format!("this copy of shard {} is gone: open another one", self.shard),
+                reason: format!("this copy of shard {} is gone, or has no such piece", self.shard),
             },
             error => {
                 let (shard, node) = (self.shard, self.node);
