@@ -270,6 +270,11 @@ fn cut_power(nodes: &[u32], mounts: &[PathBuf], ranch: &mut Ranch) -> Result<Fau
         disk.mount()?;
         let kept = std::fs::read(mount.join(UNSYNCED)).unwrap_or_default();
         lost += u64::from(kept != [7; 4096]);
+        if !kept.is_empty() {
+            // One that reached the disk all the same must not be taken for the next one.
+            let removed = std::fs::remove_file(mount.join(UNSYNCED));
+            removed.map_err(HarnessError::io("removing what was not lost"))?;
+        }
         disk.unmount()?;
     }
     Ok(Faulty::Off(nodes.to_vec(), lost))
