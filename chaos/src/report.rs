@@ -35,6 +35,9 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
     for fault in faults {
         let _ = writeln!(text, "  NOT ALIKE: {fault}");
     }
+    for idle in outcome.strikes.iter().filter(|strike| strike.is_idle()) {
+        let _ = writeln!(text, "  {:?} of {:?} did nothing", idle.kind, idle.nodes);
+    }
     for idle in &outcome.toothless {
         let _ = writeln!(text, "  FAILED to bite: {idle}");
     }

@@ -254,10 +254,11 @@ fn cut_power(nodes: &[u32], mounts: &[PathBuf], ranch: &mut Ranch) -> Result<Fau
     ranch.revive()?;
     nodes.iter().try_for_each(|node| ranch.node(*node)?.pause())?;
     for mount in mounts {
-        // Right before, since the kernel writes by itself what is not synced when much is.
-        let written = std::fs::write(mount.join(UNSYNCED), [7; 4096]);
-        written.map_err(HarnessError::io("writing what is to be lost"))?;
-        tool::run("xfs_io", &["-x", "-c", "shutdown", &mount.to_string_lossy()])?;
+        // By one process, with nothing in between: the kernel may at any moment begin to write by
+        // itself what is not synced.
+        let (write, file) = ("pwrite -q -S 7 0 4096", mount.join(UNSYNCED));
+        let file = file.to_string_lossy();
+        tool::run("xfs_io", &["-x", "-f", "-c", write, "-c", "shutdown", &file])?;
     }
     for node in nodes {
         ranch.node(*node)?.kill()?;

@@ -124,18 +124,23 @@ fn percentiles_are_of_the_nearest_rank() {
 }
 
 #[test]
-fn a_fault_that_did_nothing_is_named() {
+fn faults_that_do_nothing_fail_a_run_unless_they_are_few() {
     let scenario = Scenario::find("kill-leader").unwrap();
-    let of = |bites| {
-        let strikes = [Strike { bites, ..strike(FaultKind::Partition) }];
+    let of = |bites: &[Option<u64>]| {
+        let strikes = bites.iter().map(|&bites| Strike { bites, ..strike(FaultKind::Partition) });
+        let kill = [strike(FaultKind::Kill)].into_iter();
+        let strikes: Vec<Strike> = kill.cycle().take(30).chain(strikes).collect();
         let (history, violations) = (&[][..], &[][..]);
         let scenario = &scenario;
         let (strikes, states) = (&strikes, &alike());
         Evidence { scenario, history, violations, strikes, returned: 0, states, slack: 1.0 }
             .toothless()
     };
-    assert_eq!(of(Some(0)), ["Partition of [1] did nothing"]);
-    assert!(of(Some(1)).is_empty() && of(None).is_empty());
+    assert_eq!(of(&[Some(0)]), ["Partition, 1 of 1"]);
+    assert!(of(&[Some(1)]).is_empty() && of(&[None]).is_empty());
+    let idle_once = |all: usize| [vec![Some(0)], vec![Some(3); all - 1]].concat();
+    assert_eq!(of(&idle_once(9)), ["Partition, 1 of 9"]);
+    assert!(of(&idle_once(10)).is_empty(), "kills are not counted for it");
 }
 
 #[test]
