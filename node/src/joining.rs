@@ -3,6 +3,7 @@
 
 use ranch_proto::ShardError;
 use ranch_proto::config::Config;
+use ranch_proto::directory::Directory;
 use ranch_proto::join_token;
 use ranch_proto::schema::{
     JoinNode, JoinReply, JoinRequest, MetaStatus, NodeRecord, RanchSettings, meta_command::What,
@@ -87,17 +88,51 @@ fn command(
         Standing::Router => {
             return Err("the certificate is a router's: a machine joins with that of a node".into());
         }
-        // Older machines would take it in whatever the token.
-        Standing::Node(_) if !directory.allows(Feature::JoinTokens) => {
-            return Err(format!(
-                "this ranch is at cluster version {}, and machines with a certificate join by \
-                 token from {} on: finish the upgrade first, or list the machine in ranch.toml",
-                directory.version(),
-                Feature::JoinTokens.since()
-            ));
-        }
         Standing::Node(id) => id.0,
     };
     let node = NodeRecord { id, incarnation: 0, ..node };
-    Ok((cluster_id, What::Join(JoinNode { node: Some(node), token })))
+    let join = JoinNode { node: Some(node), token };
+    check_version(&directory, &join)?;
+    Ok((cluster_id, What::Join(join)))
+}
+
+/// Refuses a token beside an id as long as machines of an older version may apply it: they would
+/// take whoever comes in, and into another's place, whatever the token.
+pub(crate) fn check_version(directory: &Directory, join: &JoinNode) -> Result<(), String> {
+    let chosen = join.node.as_ref().is_some_and(|node| node.id != 0);
+    if !chosen || join.token.is_empty() || directory.allows(Feature::JoinTokens) {
+        return Ok(());
+    }
+    Err(format!(
+        "this ranch is at cluster version {}, and machines with a certificate join by token from \
+         {} on: finish the upgrade first, or list the machine in ranch.toml",
+        directory.version(),
+        Feature::JoinTokens.since()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use ranch_proto::schema::ClusterRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_token_beside_an_id_waits_for_the_version_that_knows_it() {
+        let at = |version| Directory {
+            cluster: Some(ClusterRecord { version, ..ClusterRecord::default() }),
+            ..Directory::default()
+        };
+        let join = |id, token: &'static [u8]| JoinNode {
+            node: Some(NodeRecord { id, ..NodeRecord::default() }),
+            token: token.into(),
+        };
+        let since = Feature::JoinTokens.since();
+        let said = check_version(&at(since - 1), &join(4, &[7])).unwrap_err();
+        assert!(said.contains("finish the upgrade first"), "{said}");
+        assert_eq!(check_version(&at(since), &join(4, &[7])), Ok(()));
+        for join in [join(0, &[7]), join(4, &[])] {
+            assert_eq!(check_version(&at(since - 1), &join), Ok(()));
+        }
+    }
 }

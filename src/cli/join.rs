@@ -103,7 +103,9 @@ pub async fn token(args: TokenArgs) -> Result<(), CliError> {
     output::line(&format!(
         "{}\n\nIt lets {machines} in until {} and is shown only now. On a machine that is to \
          join:\n\n\
-         \x20 RANCH_JOIN_TOKEN={} ranch node join {at} --addr ITS-HOST:PORT --data-dir DIR\n",
+         \x20 RANCH_JOIN_TOKEN={} ranch node join {at} --addr ITS-HOST:PORT --data-dir DIR\n\n\
+         Where machines talk by TLS it needs a certificate first, and --tls-dir: see `ranch node \
+         join --help`.\n",
         made.token, made.expires_at, made.token
     ))
 }
