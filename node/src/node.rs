@@ -97,7 +97,7 @@ impl Node {
         let lives = Lives::open(&options.node.data_dir, &identity.cluster_id);
         let room = Arc::new(Room::new(NodeId(options.node.id), disk));
         let shared = share(&options, links, (log, store, roster, damage), report.clone())?;
-        let replicas = Arc::new(Replicas::new(shared, room, lives));
+        let replicas = Arc::new(Replicas::new(shared, room, lives, &options.node.data_dir));
         let identity = Arc::new(RwLock::new(identity));
         let (stop_server, stopping) = oneshot::channel::<()>();
         let complaints = Arc::<Complaints>::default();

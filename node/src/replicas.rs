@@ -1,6 +1,7 @@
 //! The replicas of this node and what they share: stores, links, the directory.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -78,13 +79,13 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    pub(crate) fn new(shared: Shared, room: Arc<Room>, lives: Lives) -> Self {
+    pub(crate) fn new(shared: Shared, room: Arc<Room>, lives: Lives, dir: &Path) -> Self {
         let started_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         let (accounts, shards) = (Accounts::default(), RwLock::default());
         let (refusals, votes_from) = (Refusals::default(), OnceLock::new());
         let (meta, retired) = (OnceLock::new(), Arc::default());
-        let verifier = Verifier::new(shared.verify_rate);
+        let verifier = Verifier::new(shared.verify_rate, dir);
         let copies = Copies::default();
         Self {
             shared,

@@ -9,11 +9,13 @@
 
 pub(crate) mod compare;
 pub(crate) mod hashes;
+mod marks;
 pub(crate) mod odd;
 pub(crate) mod rounds;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,6 +28,7 @@ use tokio::sync::{Notify, watch};
 use crate::handler::Handled;
 use crate::replicas::Replicas;
 use hashes::Hashes;
+use marks::Marks;
 
 /// Longest a question waits for its answer before it is told to come again.
 pub(crate) const POLL_MAX: Duration = Duration::from_secs(1);
@@ -38,9 +41,7 @@ pub(crate) struct Verifier {
     asks: Mutex<BTreeMap<GroupId, Asks>>,
     results: Mutex<BTreeMap<GroupId, Verified>>,
     /// Replicas here that are known to differ from most others.
-    odd: Mutex<BTreeMap<GroupId, ReplicaId>>,
-    /// Whether there ever was one, which every request looks at.
-    has_odd: AtomicBool,
+    odd: Marks,
     mismatches: AtomicU64,
     asked: Notify,
     odd_found: Notify,
@@ -59,14 +60,13 @@ struct Asks {
 }
 
 impl Verifier {
-    /// Hashes at most `rate` bytes a second.
-    pub(crate) fn new(rate: u64) -> Self {
+    /// Hashes at most `rate` bytes a second, and knows what was found of the data in `dir`.
+    pub(crate) fn new(rate: u64, dir: &Path) -> Self {
         Self {
             hashes: Hashes::new(rate),
             asks: Mutex::default(),
             results: Mutex::default(),
-            odd: Mutex::default(),
-            has_odd: AtomicBool::new(false),
+            odd: Marks::open(dir),
             mismatches: AtomicU64::new(0),
             asked: Notify::new(),
             odd_found: Notify::new(),
@@ -82,15 +82,14 @@ impl Verifier {
 
     /// Whether the replica of a group here is known to differ from most others.
     pub(crate) fn is_odd(&self, group: GroupId) -> bool {
-        self.has_odd.load(Relaxed) && self.odd.lock().contains_key(&group)
+        self.odd.contains(group)
     }
 
     /// Takes note of one; whether it is news.
     fn set_odd(&self, group: GroupId, replica: ReplicaId) -> bool {
-        let before = self.odd.lock().insert(group, replica);
-        self.has_odd.store(true, Relaxed);
+        let is_news = self.odd.insert(group, replica);
         self.odd_found.notify_one();
-        before != Some(replica)
+        is_news
     }
 
     /// Refuses what would be answered from rows that are known to be wrong.

@@ -15,6 +15,10 @@
 //!    log's own tail. A log that ends below it has lost acknowledged bytes and is refused: this
 //!    replica must not vote or answer again under its old name.
 //!
+//! 6. Each record of an entry holds the hash of the one before it ([`record`]), and is held to it
+//!    whenever both are read: at the start, by replication, by apply. A record that is whole and
+//!    not the one written last is damage like any other.
+//!
 //! Deliberately absent: repair. A replica whose log is damaged is filled again by its peers.
 
 mod crash_point;

@@ -254,10 +254,9 @@ fn cut_power(nodes: &[u32], mounts: &[PathBuf], ranch: &mut Ranch) -> Result<Fau
     ranch.revive()?;
     nodes.iter().try_for_each(|node| ranch.node(*node)?.pause())?;
     for mount in mounts {
+        // Right before, since the kernel writes by itself what is not synced when much is.
         let written = std::fs::write(mount.join(UNSYNCED), [7; 4096]);
         written.map_err(HarnessError::io("writing what is to be lost"))?;
-    }
-    for mount in mounts {
         tool::run("xfs_io", &["-x", "-c", "shutdown", &mount.to_string_lossy()])?;
     }
     for node in nodes {

@@ -50,12 +50,12 @@ impl Replicas {
 
     /// The groups whose replica here differs, while they are still here.
     fn odd_groups(&self) -> Vec<GroupId> {
-        let here = |group: &GroupId, replica: &mut ReplicaId| {
-            self.core(*group).is_some_and(|core| core.replica() == *replica)
-        };
-        let mut odd = self.verifier.odd.lock();
-        odd.retain(here);
-        odd.keys().copied().collect()
+        // One that is not running is not here any more, or not yet.
+        let is_another =
+            |group, replica| self.core(group).is_some_and(|core| core.replica() != replica);
+        let mut odd = self.verifier.odd.drop_replaced(is_another);
+        odd.retain(|group| self.core(*group).is_some());
+        odd
     }
 
     async fn hand_over_odd(&self, groups: &[GroupId]) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
+use ranch_proto::keys;
 use tokio::sync::oneshot;
 
 use super::crash_point::crash_point;
@@ -19,7 +20,7 @@ use super::error::LogError;
 use super::group_state::GroupState;
 use super::queue::{QueueClosed, Write};
 use super::reader::GroupLogReader;
-use super::record;
+use super::record::{self, RecordHash};
 use super::store::LogStore;
 use super::tail::{Cached, Tail};
 use crate::types::{Entry, LogId, Proposal, TypeConfig, Vote};
@@ -60,6 +61,7 @@ impl GroupLog {
     fn stage(&mut self, entries: impl Iterator<Item = Entry>) -> Result<(), LogError> {
         self.staged.clear();
         self.records.clear();
+        let mut prior = self.state.tail.lock().last_hash();
         let mut expected = None;
         for entry in entries {
             let index = entry.log_id.index;
@@ -69,17 +71,30 @@ impl GroupLog {
             expected = Some(index + 1);
             let start = self.records.len();
             self.records.put_u32_le(0);
-            record::encode_entry(&mut self.records, &entry);
+            record::encode_entry(&mut self.records, &entry, prior);
+            let hash = RecordHash::of(&self.records[start + LENGTH..]);
+            prior = Some(hash);
             let bytes = self.records.len() - start - LENGTH;
             // An entry is at most some MiB: openraft's messages would not carry more.
             self.records[start..start + LENGTH].copy_from_slice(&(bytes as u32).to_le_bytes());
-            self.staged.push(Cached { entry, bytes, append: 0 });
+            self.staged.push(Cached { entry, bytes, hash, append: 0 });
         }
         Ok(())
     }
 
     fn out_of_order(&self, expected: u64, found: u64) -> LogError {
         LogError::OutOfOrder { group: self.state.id, expected, found }
+    }
+
+    /// Finds out which record the next one follows, when memory no longer knows. One row is read,
+    /// and only after a truncation to before what is cached. What cannot be read leaves a gap in
+    /// the chain; whoever reads the entry finds out what is wrong with it.
+    fn find_last_hash(&self, tail: &mut Tail) {
+        let Some(index) = tail.unhashed() else { return };
+        let key = keys::log_entry(self.state.id, index);
+        if let Ok(Some(record)) = self.store.shared().engine.get(&key) {
+            tail.set_last_hash(RecordHash::of(&record));
+        }
     }
 
     /// Queues what is staged and adds it to the tail.
@@ -171,6 +186,7 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
         if !removed.is_empty() {
             let group = Arc::clone(&self.state);
             self.queue(&tail, Write::Truncate { group, removed })?;
+            self.find_last_hash(&mut tail);
         }
         drop(tail);
         crash_point("log_truncate_queued");

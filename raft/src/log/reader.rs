@@ -12,7 +12,7 @@ use ranch_proto::keys;
 
 use super::error::{DamagedRow, LogError};
 use super::group_state::GroupState;
-use super::record;
+use super::record::Chain;
 use super::recovery::engine_failed;
 use super::store::Shared;
 use crate::types::{Entry, TypeConfig, Vote};
@@ -82,6 +82,7 @@ impl GroupLogReader {
         let mut bytes = 0;
         let mut full = false;
         let mut fault = None;
+        let mut chain = Chain::default();
         let scanned = self.shared.engine.scan(&from, &to, &mut |key, value| {
             bytes += value.len();
             full = !entries.is_empty() && bytes_max.is_some_and(|max| bytes > max);
@@ -91,7 +92,7 @@ impl GroupLogReader {
             if key != keys::log_entry(group, expected) {
                 return false;
             }
-            match record::decode_entry(&Bytes::copy_from_slice(value), expected) {
+            match chain.follow(&Bytes::copy_from_slice(value), expected) {
                 Ok(entry) => entries.push(entry),
                 Err(found) => fault = Some(found),
             }

@@ -10,7 +10,7 @@ use ranch_proto::{GroupId, schema as wire};
 
 use super::engine::{EngineError, LogEngine};
 use super::error::{DamagedRow, LogError};
-use super::record::{self, RecordError};
+use super::record::{self, Chain, RecordError, RecordHash};
 use super::tail::Recovered;
 use super::watermark::{Watermark, WatermarkFault};
 use crate::convert::{log_id_from_wire, vote_from_wire};
@@ -92,15 +92,22 @@ impl Recovery<'_> {
         let committed = self.log_id(&keys::log_committed(group), DamagedRow::Committed(group))?;
         let vote = vote.as_ref().map(vote_from_wire);
         let begin = purged.map_or(0, |purged| purged.index + 1);
-        let none = Recovered { vote, purged, committed, entries: begin..begin, last: purged };
+        let none = Recovered {
+            vote,
+            purged,
+            committed,
+            entries: begin..begin,
+            last: purged,
+            last_hash: None,
+        };
         let found = match self.bounds(group)? {
             None => none,
-            Some((first, last)) => {
+            Some((first, last, hash)) => {
                 if purged.is_some() && first != begin {
                     return Err(self.hole(group, begin, Some(first)));
                 }
                 let entries = first..last.log_id.index + 1;
-                Recovered { entries, last: Some(last.log_id), ..none }
+                Recovered { entries, last: Some(last.log_id), last_hash: Some(hash), ..none }
             }
         };
         self.check_entries(group, &found)?;
@@ -111,8 +118,8 @@ impl Recovery<'_> {
         Ok(found)
     }
 
-    /// The first index and the last entry of a group.
-    fn bounds(&self, group: GroupId) -> Result<Option<(u64, Entry)>, LogError> {
+    /// The first index and the last entry of a group, with the hash of its record.
+    fn bounds(&self, group: GroupId) -> Result<Option<(u64, Entry, RecordHash)>, LogError> {
         let (from, to) = keys::log_entry_bounds(group, 0, u64::MAX);
         let mut first = None;
         let scanned = self.engine.scan(&from, &to, &mut |key, _| {
@@ -123,8 +130,9 @@ impl Recovery<'_> {
         let Some(first) = first.transpose()? else { return Ok(None) };
         let last = self.engine.last(&from, &to).map_err(|source| self.failed(source))?;
         let Some((key, value)) = last else { return Err(self.hole(group, first, None)) };
-        let last = self.index(&key)?;
-        Ok(Some((first, self.entry(group, last, &value)?)))
+        let (last, hash) = (self.index(&key)?, RecordHash::of(&value));
+        let entry = self.entry(group, (last, &value), &mut Chain::default())?;
+        Ok(Some((first, entry, hash)))
     }
 
     fn index(&self, key: &[u8]) -> Result<u64, LogError> {
@@ -134,10 +142,16 @@ impl Recovery<'_> {
         }
     }
 
-    fn entry(&self, group: GroupId, index: u64, value: &[u8]) -> Result<Entry, LogError> {
+    /// Reads an entry, which follows what `chain` has come to.
+    fn entry(
+        &self,
+        group: GroupId,
+        (index, value): (u64, &[u8]),
+        chain: &mut Chain,
+    ) -> Result<Entry, LogError> {
         let record = Bytes::copy_from_slice(value);
         let row = DamagedRow::Entry(group, index);
-        record::decode_entry(&record, index).map_err(|fault| self.damaged(row, fault))
+        chain.follow(&record, index).map_err(|fault| self.damaged(row, fault))
     }
 
     /// Reads the newest entries, and all that are not known to be committed: they are what votes
@@ -149,13 +163,14 @@ impl Recovery<'_> {
         let (from, to) = keys::log_entry_bounds(group, begin, end);
         let mut expected = begin;
         let mut fault = None;
+        let mut chain = Chain::default();
         let scanned = self.engine.scan(&from, &to, &mut |key, value| {
             let checked = self.index(key).and_then(|index| {
                 if index != expected {
                     return Err(self.hole(group, expected, Some(index)));
                 }
                 expected += 1;
-                self.entry(group, index, value)
+                self.entry(group, (index, value), &mut chain)
             });
             fault = checked.err();
             fault.is_none()

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::record::RecordHash;
 use crate::types::{Entry, LogId, Vote};
 
 /// An entry in memory.
@@ -19,6 +20,8 @@ pub(super) struct Cached {
     pub(super) entry: Entry,
     /// Length of its record.
     pub(super) bytes: usize,
+    /// Hash of its record.
+    pub(super) hash: RecordHash,
     /// Number of the append that brought it, within the group.
     pub(super) append: u64,
 }
@@ -40,6 +43,8 @@ pub(super) struct Tail {
     first: u64,
     end: u64,
     last: Option<LogId>,
+    /// Hash of the last entry's record, if there is an entry and it is known.
+    last_hash: Option<RecordHash>,
     /// Grows with each truncation and purge, so that a slow reader sees that one came between.
     shape: u64,
     /// Appends so far.
@@ -70,6 +75,8 @@ pub(super) struct Recovered {
     pub(super) entries: Range<u64>,
     /// The last entry, or what was purged when there is none.
     pub(super) last: Option<LogId>,
+    /// Hash of the last entry's record.
+    pub(super) last_hash: Option<RecordHash>,
 }
 
 impl Tail {
@@ -80,6 +87,7 @@ impl Tail {
             first: found.entries.start,
             end: found.entries.end,
             last: found.last,
+            last_hash: found.last_hash,
             ..Self::default()
         }
     }
@@ -92,6 +100,21 @@ impl Tail {
     /// The last entry's log id, or the last purged one.
     pub(super) fn last(&self) -> Option<LogId> {
         self.last
+    }
+
+    /// Hash of the last entry's record; `None` when there is no entry, or it is not known.
+    pub(super) fn last_hash(&self) -> Option<RecordHash> {
+        self.last_hash
+    }
+
+    /// Makes the hash of the last entry's record known.
+    pub(super) fn set_last_hash(&mut self, hash: RecordHash) {
+        self.last_hash = Some(hash);
+    }
+
+    /// The index of the last entry, if its record's hash is not known.
+    pub(super) fn unhashed(&self) -> Option<u64> {
+        (self.last_hash.is_none() && self.first < self.end).then(|| self.end - 1)
     }
 
     /// The index past the last entry.
@@ -129,6 +152,7 @@ impl Tail {
         }
         self.end = last.entry.log_id.index + 1;
         self.last = Some(last.entry.log_id);
+        self.last_hash = Some(last.hash);
         let grown = entries.iter().map(Cached::cost).sum();
         self.cached_bytes += grown;
         let append = self.appends;
@@ -149,6 +173,7 @@ impl Tail {
         self.cached_bytes -= freed;
         self.end = keep;
         self.last = if keep > self.first { after } else { self.purged };
+        self.last_hash = self.cache.back().map(|cached| cached.hash);
         self.shape += 1;
         (removed, freed)
     }
@@ -170,6 +195,7 @@ impl Tail {
         if self.end <= begin {
             self.end = begin;
             self.last = Some(upto);
+            self.last_hash = None;
         }
         self.shape += 1;
         Some((removed, freed))

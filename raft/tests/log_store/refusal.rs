@@ -156,6 +156,85 @@ async fn old_damage_is_found_when_read() {
     assert_eq!(reader.try_get_log_entries(0..10).await.unwrap().len(), 10);
 }
 
+/// The record that lies at an index of group 1.
+fn record(path: &std::path::Path, index: u64) -> Vec<u8> {
+    let mut found = None;
+    tamper(path, |db| found = db.get(keys::log_entry(GroupId(1), index)).unwrap());
+    found.unwrap()
+}
+
+fn put(path: &std::path::Path, index: u64, record: &[u8]) {
+    tamper(path, |db| db.put(keys::log_entry(GroupId(1), index), record).unwrap());
+}
+
+/// Checks that a store is refused because entry `index` does not follow the one before it.
+fn refused_as_unchained(path: &std::path::Path, index: u64) {
+    let error = refused(path);
+    assert!(error.loss().is_some(), "{error}");
+    let sentence = error.to_string();
+    assert!(sentence.starts_with(&format!("entry {index} of group 1")), "{sentence}");
+    assert!(sentence.contains("does not continue the entry before it"), "{sentence}");
+}
+
+#[tokio::test]
+async fn an_entry_that_was_truncated_and_is_back_is_found() {
+    let dir = scratch();
+    filled(dir.path()).await;
+    let (truncated, before) = (record(dir.path(), 70), record(dir.path(), 69));
+    {
+        let store = open(dir.path());
+        let mut log = group(&store, 1);
+        log.truncate_after(Some(log_id(1, 69))).await.unwrap();
+        append(&mut log, 2, 70..90).await;
+        store.close().await;
+    }
+    let good = record(dir.path(), 70);
+    assert_eq!(record(dir.path(), 69), before);
+    put(dir.path(), 70, &truncated);
+    // It continues entry 69, but entry 71 does not continue it.
+    refused_as_unchained(dir.path(), 71);
+    put(dir.path(), 70, &good);
+    assert_eq!(entries(&mut group(&open(dir.path()), 1)).await.len(), 90);
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_after_a_start_and_a_truncation() {
+    let (dir, other) = (scratch(), scratch());
+    append(&mut group(&open(other.path()), 1), 7, 0..60).await;
+    for from in [0, 20, 40] {
+        // Nothing is cached after a start, so entry 29 or 39 has to be read.
+        let store = open(dir.path());
+        let mut log = group(&store, 1);
+        if from > 0 {
+            log.truncate_after(Some(log_id(from, from - 1))).await.unwrap();
+        }
+        append(&mut log, from + 20, from..from + 30).await;
+        store.close().await;
+    }
+    for index in [19, 39] {
+        let good = record(dir.path(), index);
+        put(dir.path(), index, &record(other.path(), index));
+        refused_as_unchained(dir.path(), index);
+        put(dir.path(), index, &good);
+    }
+    // The first one follows nothing, the second follows it.
+    put(dir.path(), 0, &record(other.path(), 0));
+    refused_as_unchained(dir.path(), 1);
+}
+
+#[tokio::test]
+async fn a_snapshot_begins_a_chain() {
+    let dir = scratch();
+    filled(dir.path()).await;
+    let store = open(dir.path());
+    let mut log = group(&store, 1);
+    log.purge(log_id(3, 500)).await.unwrap();
+    append(&mut log, 3, 501..520).await;
+    store.close().await;
+    drop((log, store));
+    assert_eq!(entries(&mut group(&open(dir.path()), 1)).await, ids(3, 501..520));
+}
+
 #[tokio::test]
 async fn damaged_database_files_are_refused() {
     let dir = scratch();

@@ -6,7 +6,8 @@ use super::*;
 use crate::log::test_support::{entry, log_id};
 
 fn cached(term: u64, index: u64) -> Cached {
-    Cached { entry: entry(term, index, b"0123456789"), bytes: 100, append: 0 }
+    let hash = RecordHash::of(&[term as u8, index as u8]);
+    Cached { entry: entry(term, index, b"0123456789"), bytes: 100, hash, append: 0 }
 }
 
 fn append(tail: &mut Tail, term: u64, indexes: Range<u64>) -> usize {
