@@ -126,7 +126,8 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     for (_, verdict) in outcome.verdicts.iter_mut().filter(|(one, _)| *one == Promise::R10) {
         *verdict = after.weigh(&before, verdict.clone());
     }
-    let least = plan.scenario.ranch.snapshots_per_minute * plan.duration.as_secs_f64() / 60.0;
+    let per_minute = f64::from(plan.scenario.ranch.snapshots_per_minute);
+    let least = per_minute * plan.duration.as_secs_f64() / 60.0;
     if (snapshots as f64) < least {
         let few = format!("{snapshots} snapshots were sent, which is less than {least:.1}");
         outcome.toothless.push(few);

@@ -139,7 +139,7 @@ pub struct RanchShape {
     /// Seconds between two comparisons of a shard's copies by the ranch itself.
     pub verify_interval_s: u64,
     /// Snapshots that must have been sent for each minute of faults, or the run has shown nothing.
-    pub snapshots_per_minute: f64,
+    pub snapshots_per_minute: u32,
     /// Size of each node's own disk in MiB, where the topology and this machine allow one; with 0
     /// all share the disk that is there.
     pub disk_mib: u64,
@@ -201,7 +201,7 @@ impl Default for RanchShape {
             flush_interval_ms: 500,
             log_keep_entries: 64,
             verify_interval_s: 10,
-            snapshots_per_minute: 0.0,
+            snapshots_per_minute: 0,
             disk_mib: 0,
             tls: false,
         }

@@ -11,6 +11,7 @@ mod take;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -110,7 +111,7 @@ pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
     }
     let (http, _) = args.admin.http()?;
     let api = Api::new(http, Duration::from_secs(args.patience_s));
-    let dir = Dir::open_or_make(&args.dir)?;
+    let dir = Arc::new(Dir::open_or_make(&args.dir)?);
     let taken = take::take(&api, &dir, args.rate_mb_s).await?;
     let pruned = args.keep.map(|keep| dir.prune(keep as usize)).transpose()?;
     if args.json {

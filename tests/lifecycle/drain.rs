@@ -24,7 +24,8 @@ async fn a_rolling_restart_by_drain_costs_no_request() {
         growing.ranch.node(id).unwrap().start().unwrap();
         growing
             .wait("no copy to be behind", |account| {
-                let current = |shard: &serde_json::Value| shard["lag"].as_u64() < Some(64);
+                let current =
+                    |shard: &serde_json::Value| shard["lag"].as_u64().is_some_and(|lag| lag < 64);
                 let up = |node: &serde_json::Value| node["state"] == "up";
                 account["nodes"].as_array().unwrap().iter().all(up)
                     && shards(account).iter().all(current)

@@ -25,7 +25,9 @@ async fn a_node_announces_its_new_address_and_the_others_follow() {
         .wait("node 3 to be well at its new address", |account| {
             account["nodes"][2]["addr"] == new.as_str()
                 && account["nodes"][2]["state"] == "up"
-                && shards(account).iter().all(|shard| shard["lag"].as_u64() < Some(64))
+                && shards(account)
+                    .iter()
+                    .all(|shard| shard["lag"].as_u64().is_some_and(|lag| lag < 64))
         })
         .await;
     running.progress(50, LIMIT).await.expect("service goes on");

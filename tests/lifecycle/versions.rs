@@ -60,7 +60,9 @@ impl Mixed {
                 let nodes = account["nodes"].as_array().unwrap();
                 nodes.iter().all(|node| node["state"] == "up")
                     && nodes[id as usize - 1]["formats"]["max"] == newest
-                    && shards(account).iter().all(|shard| shard["lag"].as_u64() < Some(64))
+                    && shards(account)
+                        .iter()
+                        .all(|shard| shard["lag"].as_u64().is_some_and(|lag| lag < 64))
             })
             .await;
         if self.old.iter().any(|old| *old) {

@@ -15,6 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ranch_proto::backup::{Digest, digest};
 use ranch_proto::hex;
@@ -35,6 +36,8 @@ const PART: &str = ".part";
 /// A directory of backups.
 pub struct Dir {
     root: PathBuf,
+    /// Chunks begun so far: two of one name may be under way at once.
+    begun: AtomicU64,
     _lock: File,
 }
 
@@ -67,14 +70,14 @@ impl Dir {
         check_format(root)?;
         make(&root.join(CHUNKS))?;
         make(&root.join(BACKUPS))?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), begun: AtomicU64::new(0), _lock: lock })
     }
 
     /// Opens the directory to read from it. Others may do so, too, but none may change it.
     pub fn open(root: &Path) -> Result<Self, BackupError> {
         check_format(root)?;
         let lock = lock(root, FlockOperation::NonBlockingLockShared)?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), begun: AtomicU64::new(0), _lock: lock })
     }
 
     /// Names of all backups, the oldest first.
@@ -159,7 +162,7 @@ impl Dir {
         if let Some(parent) = path.parent() {
             make(parent)?;
         }
-        let part = path.with_extension("part");
+        let part = path.with_extension(format!("{}{PART}", self.begun.fetch_add(1, Relaxed)));
         let written = create(&part).and_then(|mut file| file.write_all(bytes));
         let stored = written.and_then(|()| fs::rename(&part, &path));
         stored.map_err(|error| {

@@ -17,8 +17,10 @@ use super::manifest::StoredTenant;
 use super::pace::Pace;
 use super::verify::{Records, Verifier};
 
-/// Chunks under way at once.
+/// Chunks of a tenant under way at once.
 const AT_ONCE: usize = 2;
+/// Tenants under way at once: a tenant is the work of one shard.
+const TENANTS_AT_ONCE: usize = 4;
 /// Tenants named where there are too many.
 const NAMED: usize = 5;
 /// The tenant made on a ranch's first start.
@@ -98,13 +100,19 @@ impl<'a> Restore<'a> {
         }
         let bytes = tenants.iter().flat_map(|tenant| &tenant.chunks).map(|chunk| chunk.bytes);
         let bar = output::progress_bytes(bytes.sum(), "restore");
-        let mut done = self.done();
-        for tenant in tenants {
-            let job = Job { tenant, name: &tenant.tenant_id, alone: false };
-            self.tenant(job, &bar, &mut done).await?;
-        }
+        let jobs = tenants
+            .into_iter()
+            .map(|tenant| self.tenant(Job { tenant, name: &tenant.tenant_id, alone: false }, &bar));
+        let done: Vec<Done> =
+            stream::iter(jobs).buffer_unordered(TENANTS_AT_ONCE).try_collect().await?;
         bar.finish_and_clear();
-        Ok(done)
+        let sum = |of: fn(&Done) -> usize| done.iter().map(of).sum();
+        Ok(Done {
+            restored: sum(|one| one.restored),
+            already: sum(|one| one.already),
+            scrolls: done.iter().map(|one| one.scrolls).sum(),
+            ..self.nothing_done()
+        })
     }
 
     /// Restores one tenant into a ranch that may have others.
@@ -124,14 +132,12 @@ impl<'a> Restore<'a> {
         }
         let bytes = tenant.chunks.iter().map(|chunk| chunk.bytes).sum();
         let bar = output::progress_bytes(bytes, "restore");
-        let mut done = self.done();
-        let job = Job { tenant, name: &one.name, alone: true };
-        self.tenant(job, &bar, &mut done).await?;
+        let done = self.tenant(Job { tenant, name: &one.name, alone: true }, &bar).await?;
         bar.finish_and_clear();
         Ok(done)
     }
 
-    fn done(&self) -> Done {
+    fn nothing_done(&self) -> Done {
         let backup = self.stored.name.clone();
         Done { backup, restored: 0, already: 0, scrolls: 0, api_key: None, keys: 0 }
     }
@@ -157,18 +163,12 @@ impl<'a> Restore<'a> {
         others.map(|known| known.tenant_id.clone()).collect()
     }
 
-    async fn tenant(
-        &self,
-        job: Job<'_>,
-        bar: &ProgressBar,
-        done: &mut Done,
-    ) -> Result<(), CliError> {
+    async fn tenant(&self, job: Job<'_>, bar: &ProgressBar) -> Result<Done, CliError> {
         let Job { tenant, name, alone } = job;
         let begun = self.api.begin(name, &self.begin(job)?).await?;
-        done.keys = begun.keys;
+        let none = Done { keys: begun.keys, ..self.nothing_done() };
         if begun.whole {
-            done.already += 1;
-            return Ok(());
+            return Ok(Done { already: 1, ..none });
         }
         let chunks = stream::iter(&tenant.chunks).map(|chunk| async move {
             let bytes = Bytes::from(self.dir.chunk(chunk)?);
@@ -190,10 +190,7 @@ impl<'a> Restore<'a> {
         if finished.status == "disabled" {
             output::notice(&format!("tenant {name} is disabled, as it was"));
         }
-        done.restored += 1;
-        done.scrolls += tenant.scrolls;
-        done.api_key = finished.api_key;
-        Ok(())
+        Ok(Done { restored: 1, scrolls: tenant.scrolls, api_key: finished.api_key, ..none })
     }
 
     /// What a tenant was, with its keys.

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,8 +24,8 @@ use super::error::BackupError;
 use super::manifest::{ChunkRef, Manifest, StoredShard, StoredTenant};
 use super::pace::Pace;
 
-/// Shards read at once.
-const AT_ONCE: usize = 2;
+/// Shards read at once: while one is asked, others are on their way, or being stored.
+const AT_ONCE: usize = 4;
 /// How long a copy is asked in vain before another one is opened.
 const DOUBT: Duration = Duration::from_secs(4);
 /// Between attempts.
@@ -58,7 +59,7 @@ pub struct Taken {
 /// One run.
 struct Run<'a> {
     api: &'a Api,
-    dir: &'a Dir,
+    dir: &'a Arc<Dir>,
     pace: Pace,
     bar: ProgressBar,
     /// Chunks known to be on disk as they should be.
@@ -79,7 +80,7 @@ struct ShardCopy {
 }
 
 /// Takes one backup.
-pub async fn take(api: &Api, dir: &Dir, mb_per_s: f64) -> Result<Taken, CliError> {
+pub async fn take(api: &Api, dir: &Arc<Dir>, mb_per_s: f64) -> Result<Taken, CliError> {
     let started = Instant::now();
     let about = api.about().await?;
     let bar = output::progress_bytes(0, "backup");
@@ -234,11 +235,7 @@ impl Run<'_> {
         let here = self.dir.has(chunk)
             && (self.known.borrow().contains(&chunk.digest) || self.dir.chunk(chunk).is_ok());
         if !here {
-            let bytes = fetch().await?;
-            if hex::encode(&digest(&bytes)) != chunk.digest {
-                return Err(BackupError::Transfer.into());
-            }
-            self.dir.store(chunk, &bytes)?;
+            store(Arc::clone(self.dir), chunk.clone(), fetch().await?).await?;
             self.new_chunks.set(self.new_chunks.get() + 1);
             self.new_bytes.set(self.new_bytes.get() + chunk.bytes);
         }
@@ -260,6 +257,18 @@ impl Run<'_> {
             seconds: started.elapsed().as_secs_f64(),
         }
     }
+}
+
+/// Stores a chunk that is what it is said to be, on a thread of its own: hashing and writing take
+/// longer than fetching.
+async fn store(dir: Arc<Dir>, chunk: ChunkRef, bytes: Bytes) -> Result<(), BackupError> {
+    let storing = tokio::task::spawn_blocking(move || {
+        if hex::encode(&digest(&bytes)) != chunk.digest {
+            return Err(BackupError::Transfer);
+        }
+        dir.store(&chunk, &bytes)
+    });
+    storing.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 #[cfg(test)]
