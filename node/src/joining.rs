@@ -119,9 +119,10 @@ mod tests {
 
     #[test]
     fn a_token_beside_an_id_waits_for_the_version_that_knows_it() {
-        let at = |version| Directory {
-            cluster: Some(ClusterRecord { version, ..ClusterRecord::default() }),
-            ..Directory::default()
+        let at = |version| {
+            let mut directory = Directory::default();
+            directory.cluster = Some(ClusterRecord { version, ..ClusterRecord::default() });
+            directory
         };
         let join = |id, token: &'static [u8]| JoinNode {
             node: Some(NodeRecord { id, ..NodeRecord::default() }),
