@@ -113,7 +113,7 @@ pub(crate) async fn follow(replicas: Arc<Replicas>, dir: PathBuf) {
             let directory = replicas.shared.feed.directory().read();
             directory.nodes.values().filter(|node| node.id != me).map(entry).collect()
         };
-        // A ranch of this machine alone has nobody to be found; nor is there one before it is known.
+        // A ranch of this machine alone has nobody to be found, nor has one that is not known yet.
         if !peers.is_empty() && written.as_ref() != Some(&peers) {
             let (path, wanted) = (path.clone(), peers.clone());
             let done = tokio::task::spawn_blocking(move || update(&path, me, &wanted)).await;
@@ -146,7 +146,8 @@ fn update(path: &Path, me: u32, peers: &[Value]) -> Result<(), NodeError> {
     }
     all.insert("node".to_owned(), Value::Array(wanted));
     replace_file(path, (HEAD.to_owned() + &text(&all)).as_bytes())?;
-    tracing::info!(file = %path.display(), others = peers.len(), "where the others are has changed");
+    let file = path.display();
+    tracing::info!(%file, others = peers.len(), "where the others are has changed");
     Ok(())
 }
 

@@ -168,16 +168,7 @@ async fn who_may_not_join_by_tls_is_told_why_and_nothing_changes() {
     newcomer.equip(&dir, "x", "x");
     refused(&newcomer, by_tls(&wrong), "not one of this ranch: make a new one with").await;
 
-    // A number beside that of the certificate, by a machine that does not go by the book.
-    let nine = shown(&newcomer.certs(), "x", &node(9));
-    for (claimed, security, words) in [
-        (8, &nine, "is for node 9, but its bearer says that it is node 8"),
-        (0, &nine, "is for node 9, but its bearer says that it is a router"),
-        (9, &shown(&dir, "node2", &node(2)), "is for node 2, but its bearer says that it is"),
-    ] {
-        let said = ask(at, security, claimed, good).await;
-        assert!(said.contains(words), "{said}");
-    }
+    odd_numbers(&newcomer, &dir, at, good).await;
     assert_eq!(growing.account().await.unwrap()["nodes"], before);
 
     // The token was not used up by all that; now it is, and the number is given once.
@@ -195,6 +186,19 @@ async fn who_may_not_join_by_tls_is_told_why_and_nothing_changes() {
     second.equip(&dir, "x", "y");
     let returned = second.joining_by_tls(at, more["token"].as_str().unwrap(), "y");
     refused(&second, returned, "node 9 has left this ranch, and its certificate is worth").await;
+}
+
+/// A number beside that of the certificate, by a machine that does not go by the book.
+async fn odd_numbers(newcomer: &Newcomer, dir: &Path, at: SocketAddr, token: &str) {
+    let nine = shown(&newcomer.certs(), "x", &node(9));
+    for (claimed, security, words) in [
+        (8, &nine, "is for node 9, but its bearer says that it is node 8"),
+        (0, &nine, "is for node 9, but its bearer says that it is a router"),
+        (9, &shown(dir, "node2", &node(2)), "is for node 2, but its bearer says that it is"),
+    ] {
+        let said = ask(at, security, claimed, token).await;
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 /// Asks to join as the node `claimed`, and gives the words of the refusal.

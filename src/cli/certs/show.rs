@@ -133,8 +133,8 @@ pub fn next_steps(config: &Config, certs: &CertFiles, kinds: &[Kind], new_ca: bo
         let (stem, whose) = (kind.stem(), kind.identity(config));
         let to = match kind {
             Kind::Node(node) if node.addr.is_empty() => format!(
-                "to the machine of {stem}; if it is not in the ranch yet, it joins with\n    ranch node join HOST:PORT --token \
-                 … --addr ITS-HOST:PORT --name {stem} --tls-dir DIR"
+                "to the machine of {stem}; if it is not in the ranch yet, it joins with\n    ranch \
+                 node join HOST:PORT --token … --addr ITS-HOST:PORT --name {stem} --tls-dir DIR"
             ),
             Kind::Node(node) => format!("to the machine of {stem} ({})", node.addr),
             Kind::Router => "to the machines of routers".to_owned(),
