@@ -62,9 +62,12 @@ impl StateOptions {
     }
 
     /// Options of the files a received snapshot is staged in: as the database writes them itself,
-    /// with a small cache of their own, since staging never reads.
+    /// with a small cache of their own, since staging never reads. They would count as the last
+    /// level, but compactions soon write them anew, with blobs, so little time is spent on them.
     pub(crate) fn staging() -> Options {
-        tables(&Cache::new_lru_cache(1 << 20))
+        let mut options = tables(&Cache::new_lru_cache(1 << 20));
+        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        options
     }
 }
 
