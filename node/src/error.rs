@@ -42,6 +42,14 @@ pub enum NodeError {
         /// What is wrong with it.
         detail: String,
     },
+    /// What a machine keeps that joined by token is not what it should be.
+    #[error("{path} cannot be kept up to date ({detail}): correct it, it is like ranch.toml")]
+    Joined {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The identity file is of another version.
     #[error("{path} has version {found}, this binary reads {known}: run the version that wrote it")]
     IdentityVersion {

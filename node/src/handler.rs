@@ -20,6 +20,7 @@ use ranch_raft::convert::{
 use ranch_raft::types::{TypeConfig, Vote};
 
 use crate::accounts::CallLimits;
+use crate::joining;
 use crate::replicas::{AppendRequest, Replicas};
 use crate::room::{makes_room, meta_makes_room};
 
@@ -221,8 +222,8 @@ impl Replicas {
     async fn meta_command(&self, command: MetaCommand) -> Handled {
         let meta = self.meta().ok_or(ShardError::NoReplica)?;
         self.verifier.check(GroupId::META)?;
-        if let Some(meta_command::What::Join(JoinNode { node: Some(node), .. })) = &command.what {
-            self.check_imposter(node)?;
+        if let Some(meta_command::What::Join(join)) = &command.what {
+            self.check_imposter(join)?;
         }
         if let Some(meta_command::What::RaiseVersion(raise)) = &command.what
             && let Some(refused) = self.check_raise(*raise)?
@@ -235,9 +236,14 @@ impl Replicas {
 
     /// Refuses a machine that comes with the id of another one that is there. (One that lost its
     /// data comes back at its own address.)
-    fn check_imposter(&self, asked: &wire::NodeRecord) -> Result<(), ShardError> {
+    fn check_imposter(&self, join: &JoinNode) -> Result<(), ShardError> {
+        let Some(asked) = &join.node else { return Ok(()) };
         let id = NodeId(asked.id);
-        let known = self.shared.feed.directory().read().nodes.get(&id).cloned();
+        let known = {
+            let directory = self.shared.feed.directory().read();
+            joining::check_version(&directory, join).map_err(|why| invalid(&why))?;
+            directory.nodes.get(&id).cloned()
+        };
         let Some(known) = known.filter(|known| known.boot_nonce != asked.boot_nonce) else {
             return Ok(());
         };

@@ -72,6 +72,11 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Whether there is one in `dir`.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// Reads the identity in `dir` of a machine that was not given a number yet, or makes one.
     pub(crate) fn open_unnumbered(dir: &Path) -> Result<Self, NodeError> {
         match Self::open(dir, 0) {
@@ -135,7 +140,7 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
     write().map_err(file("write", path))
 }
 
-fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NodeError {
+pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> NodeError {
     let path = path.to_owned();
     move |source| NodeError::File { action, path, source }
 }

@@ -1,17 +1,19 @@
 //! Taking in a machine that no `ranch.toml` lists and that shows a token, at whichever node it
-//! asks.
+//! asks. With TLS it shows a certificate, too, and is the node that it is for.
 
 use ranch_proto::ShardError;
 use ranch_proto::config::Config;
+use ranch_proto::directory::Directory;
 use ranch_proto::join_token;
 use ranch_proto::schema::{
     JoinNode, JoinReply, JoinRequest, MetaStatus, NodeRecord, RanchSettings, meta_command::What,
     record,
 };
-use ranch_proto::versions::Support;
+use ranch_proto::versions::{Feature, Support};
 use tonic::Status;
 
 use crate::replicas::Replicas;
+use crate::standing::Standing;
 
 /// What of a configuration a machine that joins must have, too.
 pub(crate) fn settings_of(config: &Config) -> RanchSettings {
@@ -31,9 +33,9 @@ pub(crate) fn settings_of(config: &Config) -> RanchSettings {
 pub(crate) async fn admit(
     replicas: &Replicas,
     settings: &RanchSettings,
-    asked: JoinRequest,
+    (standing, asked): (Standing, JoinRequest),
 ) -> Result<JoinReply, Status> {
-    let (cluster_id, what) = match command(replicas, asked) {
+    let (cluster_id, what) = match command(replicas, standing, asked) {
         Ok(command) => command,
         Err(refused) => return Ok(JoinReply { refused, ..JoinReply::default() }),
     };
@@ -64,7 +66,11 @@ pub(crate) async fn admit(
 }
 
 /// What to propose for a machine that asks, with the id of the ranch.
-fn command(replicas: &Replicas, asked: JoinRequest) -> Result<(bytes::Bytes, What), String> {
+fn command(
+    replicas: &Replicas,
+    standing: Standing,
+    asked: JoinRequest,
+) -> Result<(bytes::Bytes, What), String> {
     let theirs = Support::from_wire(asked.versions.as_ref());
     let node = asked.node.ok_or("a machine that does not say who it is")?;
     Support::ours().agree(theirs, &node.version).map_err(|error| error.to_string())?;
@@ -76,7 +82,58 @@ fn command(replicas: &Replicas, asked: JoinRequest) -> Result<(bytes::Bytes, Wha
     let cluster_id = cluster.cluster_id.clone();
     join_token::check(&asked.token, &cluster_id).map_err(|error| error.to_string())?;
     let token = hash.0.to_vec().into();
-    // The number is given by the ranch, and it is a new life.
-    let node = NodeRecord { id: 0, incarnation: 0, ..node };
-    Ok((cluster_id, What::Join(JoinNode { node: Some(node), token })))
+    // The number is its certificate's, or else given by the ranch, and it is a new life.
+    let id = match standing {
+        Standing::Anyone => 0,
+        Standing::Router => {
+            return Err("the certificate is a router's: a machine joins with that of a node".into());
+        }
+        Standing::Node(id) => id.0,
+    };
+    let node = NodeRecord { id, incarnation: 0, ..node };
+    let join = JoinNode { node: Some(node), token };
+    check_version(&directory, &join)?;
+    Ok((cluster_id, What::Join(join)))
+}
+
+/// Refuses a token beside an id as long as machines of an older version may apply it: they would
+/// take whoever comes in, and into another's place, whatever the token.
+pub(crate) fn check_version(directory: &Directory, join: &JoinNode) -> Result<(), String> {
+    let chosen = join.node.as_ref().is_some_and(|node| node.id != 0);
+    if !chosen || join.token.is_empty() || directory.allows(Feature::JoinTokens) {
+        return Ok(());
+    }
+    Err(format!(
+        "this ranch is at cluster version {}, and machines with a certificate join by token from \
+         {} on: finish the upgrade first, or list the machine in ranch.toml",
+        directory.version(),
+        Feature::JoinTokens.since()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use ranch_proto::schema::ClusterRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_token_beside_an_id_waits_for_the_version_that_knows_it() {
+        let at = |version| {
+            let mut directory = Directory::default();
+            directory.cluster = Some(ClusterRecord { version, ..ClusterRecord::default() });
+            directory
+        };
+        let join = |id, token: &'static [u8]| JoinNode {
+            node: Some(NodeRecord { id, ..NodeRecord::default() }),
+            token: token.into(),
+        };
+        let since = Feature::JoinTokens.since();
+        let said = check_version(&at(since - 1), &join(4, &[7])).unwrap_err();
+        assert!(said.contains("finish the upgrade first"), "{said}");
+        assert_eq!(check_version(&at(since), &join(4, &[7])), Ok(()));
+        for join in [join(0, &[7]), join(4, &[])] {
+            assert_eq!(check_version(&at(since - 1), &join), Ok(()));
+        }
+    }
 }

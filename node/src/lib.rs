@@ -16,6 +16,7 @@ mod handler;
 mod identity;
 mod incoming;
 mod join;
+mod joined;
 mod joining;
 mod link_server;
 mod lives;
@@ -42,6 +43,7 @@ mod upgrade;
 mod verify;
 
 pub use error::NodeError;
-pub use join::{JOINED_FILE, Joined, Joiner, join};
+pub use join::{Joiner, join};
+pub use joined::{JOINED_FILE, Joined};
 pub use local::LocalShards;
 pub use node::{Node, NodeOptions};

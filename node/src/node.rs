@@ -28,6 +28,7 @@ use crate::error::NodeError;
 use crate::hand_over::Successors;
 use crate::identity::Identity;
 use crate::incoming;
+use crate::joined;
 use crate::joining::settings_of;
 use crate::lives::Lives;
 use crate::local::LocalShards;
@@ -291,6 +292,7 @@ impl Life {
         tasks.spawn(copies::expire(Arc::clone(replicas)));
         tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));
         tasks.spawn(room::follow(Arc::clone(replicas)));
+        tasks.spawn(joined::follow(Arc::clone(replicas), self.options.node.data_dir.clone()));
         tasks.spawn(tidings_or_fault(Arc::clone(replicas)));
         let verify_every = Duration::from_secs(config.storage.verify_interval_s);
         tasks.spawn(verify::rounds::watch(Arc::clone(replicas), verify_every));

@@ -72,7 +72,8 @@ impl Service {
             && self.is_gone(node)
         {
             let why = format!(
-                "node {node} has left this ranch, and its certificate is worth nothing any more"
+                "node {node} has left this ranch, and its certificate is worth nothing any more: \
+                 ids are not given twice, so a new machine needs a certificate for another one"
             );
             return Err(self.refuse(caller, why));
         }
@@ -203,16 +204,12 @@ impl Ranch for Service {
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
-        if self.admit(&caller(&request))? != Standing::Anyone {
-            let refused = "this ranch talks by TLS, so a machine needs an id and a certificate \
-                           before it joins: list it in ranch.toml, and `ranch certs issue` its \
-                           certificate";
-            return Ok(Response::new(JoinReply {
-                refused: refused.into(),
-                ..JoinReply::default()
-            }));
-        }
-        let joined = admit(&self.replicas, &self.settings, request.into_inner()).await;
+        let caller = caller(&request);
+        let standing = self.admit(&caller)?;
+        let asked = request.into_inner();
+        let id = asked.node.as_ref().map_or(0, |node| node.id);
+        standing.check_claim(id).map_err(|why| self.refuse(&caller, why))?;
+        let joined = admit(&self.replicas, &self.settings, (standing, asked)).await;
         joined.map(Response::new)
     }
 

@@ -89,9 +89,14 @@ impl Standing {
 
         match &command.what {
             Some(What::Join(JoinNode { node: Some(node), .. })) if node.id == 0 => {
-                Err("with [tls] dir a machine needs an id before it joins, since its certificate \
-                     names it: list it in ranch.toml, and `ranch certs issue` its certificate"
-                    .to_owned())
+                Err("with TLS a machine has the id its certificate is for, before it joins".into())
+            }
+            // Passed on by the node that was asked, which has seen the certificate. It takes
+            // nobody's place: with a token that is refused.
+            Some(What::Join(JoinNode { node: Some(_), token }))
+                if !token.is_empty() && matches!(self, Self::Node(_)) =>
+            {
+                Ok(())
             }
             Some(What::Join(JoinNode { node: Some(node), .. })) => self.check_claim(node.id),
             Some(
@@ -143,8 +148,16 @@ mod tests {
     }
 
     fn join(id: u32) -> Request {
+        join_with(id, &[])
+    }
+
+    fn by_token(id: u32) -> Request {
+        join_with(id, &[7; 32])
+    }
+
+    fn join_with(id: u32, token: &'static [u8]) -> Request {
         let node = Some(NodeRecord { id, ..NodeRecord::default() });
-        let join = JoinNode { node, ..JoinNode::default() };
+        let join = JoinNode { node, token: token.into() };
         let what = Some(meta_command::What::Join(join));
         request(0, request::Body::Meta(MetaCommand { what, ..MetaCommand::default() }))
     }
@@ -188,6 +201,8 @@ mod tests {
         assert!(TWO.check(&join(2)).is_ok());
         assert!(TWO.check(&join(3)).is_err(), "nor takes its place");
         assert!(TWO.check(&join(0)).is_err(), "nor a place that is nobody's yet");
+        assert!(TWO.check(&by_token(3)).is_ok(), "but it passes on who shows a token");
+        assert!(TWO.check(&by_token(0)).is_err(), "and has a certificate");
     }
 
     #[test]
@@ -203,6 +218,7 @@ mod tests {
             assert!(Standing::Router.check(&request(0, body)).is_err());
         }
         assert!(Standing::Router.check(&join(2)).is_err());
+        assert!(Standing::Router.check(&by_token(2)).is_err());
         let forget = Some(meta_command::What::ForgetNode(2));
         let meta = request::Body::Meta(MetaCommand { what: forget, ..MetaCommand::default() });
         assert!(Standing::Router.check(&request(0, meta)).is_err());

@@ -15,15 +15,17 @@ mod heard;
 mod pending;
 mod pool;
 mod remote;
+mod visit;
 mod wire;
 
 pub use batch::Batched;
-pub use connection::{Link, LinkOptions, Sent, connect};
+pub use connection::{Link, LinkOptions, Sent};
 #[cfg(feature = "faults")]
 pub use filter::{Filter, Verdict};
 pub use heard::Peer;
 pub use pool::{Lane, Links};
 pub use remote::RemoteShards;
+pub use visit::{VisitError, ask_to_join};
 pub use wire::{Caller, Wire};
 
 /// Largest message on a link, in bytes: a batch of frames and one frame more.

@@ -21,7 +21,7 @@ mod verifier;
 pub use certificate::{Certificate, certificates, private_key};
 pub use complaints::Complaints;
 pub use error::TlsError;
-pub use explain::{explain, explain_io};
+pub use explain::{explain, explain_io, is_plain};
 pub use files::{CA_STEM, CertFiles, ROUTER_STEM};
 pub use identity::{Identity, Role};
 pub use material::{Material, provider};

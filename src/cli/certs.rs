@@ -85,7 +85,9 @@ pub struct InitArgs {
 /// Arguments of `ranch certs issue`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ranch certs issue node4\n  ranch certs issue router \
-                        --san ranch.example.org\n  ranch certs issue --all")]
+                        --san ranch.example.org\n  ranch certs issue --all\n\nFor a machine that \
+                        ranch.toml does not list and that joins by token, with a number no machine \
+                        of the ranch has had:\n  ranch certs issue node4 --id 4")]
 pub struct IssueArgs {
     /// Nodes of ranch.toml, by name or id, and `router` for all routers.
     #[arg(value_name = "NAME", required_unless_present = "all")]
@@ -93,6 +95,9 @@ pub struct IssueArgs {
     /// Every node and `router`, but those that have a certificate.
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// Number of a node that ranch.toml does not list: one that no machine has had.
+    #[arg(long, conflicts_with = "all", value_parser = clap::value_parser!(u32).range(1..))]
+    id: Option<u32>,
     /// Replace certificates and keys that are there.
     #[arg(long)]
     force: bool,
@@ -171,13 +176,28 @@ pub enum CertsError {
         path: PathBuf,
     },
     /// No such process.
-    #[error("no [[node]] is named {name}: choose of {known}, or `router`")]
+    #[error(
+        "no [[node]] is named {name}: choose of {known}, or `router`; one that ranch.toml does not \
+         list gets a certificate with --id"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
         /// What there is.
         known: String,
     },
+    /// A node and its number do not go together.
+    #[error(
+        "{of} already: give a new machine a number no machine of the ranch has had, and a name of \
+         its own"
+    )]
+    Taken {
+        /// Such as "[[node]] node1 of ranch.toml has the id 1".
+        of: String,
+    },
+    /// A number is one machine's.
+    #[error("--id is for one machine: name it, as in `ranch certs issue node4 --id 4`")]
+    OneId,
     /// There is nothing to renew.
     #[error("{} has no certificates to renew: `ranch certs issue --all` makes them", dir.display())]
     Nothing {
@@ -260,7 +280,12 @@ fn init(args: &InitArgs) -> Result<(), CliError> {
 
 fn issue(args: &IssueArgs) -> Result<(), CliError> {
     let (config, certs) = args.place.open()?;
-    let mut kinds = if args.all { Kind::all(&config) } else { Kind::named(&config, &args.names)? };
+    let mut kinds = match (args.id, args.names.as_slice()) {
+        (Some(id), [name]) => vec![Kind::with_id(&config, &certs, name, id)?],
+        (Some(_), _) => return Err(CertsError::OneId.into()),
+        (None, _) if args.all => Kind::all(&config),
+        (None, names) => Kind::named(&config, &certs, names)?,
+    };
     if args.all && !args.force {
         kinds.retain(|kind| !certs.cert(kind.stem()).exists() && !certs.key(kind.stem()).exists());
     }
@@ -292,12 +317,12 @@ fn rotate(args: &RotateArgs) -> Result<(), CliError> {
         return output::line(&show::after_new_ca(&certs));
     }
     if args.drop_old_ca {
-        Authority::open(&certs)?.drop_older(&Kind::all(&config))?;
+        Authority::open(&certs)?.drop_older(&Kind::present(&config, &certs))?;
         return output::line(&show::after_drop(&certs));
     }
-    let mut kinds = Kind::all(&config);
+    let mut kinds = Kind::present(&config, &certs);
     if !args.names.is_empty() {
-        kinds = Kind::named(&config, &args.names)?;
+        kinds = Kind::named(&config, &certs, &args.names)?;
     }
     kinds.retain(|kind| !args.names.is_empty() || certs.cert(kind.stem()).exists());
     if kinds.is_empty() {

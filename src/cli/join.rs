@@ -1,27 +1,26 @@
 //! `ranch node token` and `ranch node join`: machines that come without an entry in `ranch.toml`.
 //!
-//! What such a machine must know to start again is in `joined.toml` of its data directory, which
-//! has the form of `ranch.toml` and may be edited like one.
+//! What such a machine must know to start again is in `joined.toml` of its data directory. Where
+//! machines talk by TLS it has a certificate before it joins, and its id from there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use http::Method;
-use ranch_node::{JOINED_FILE, Joined, Joiner};
+use ranch_node::{JOINED_FILE, Joiner};
 use ranch_proto::api_key::Secret;
 use ranch_proto::config::{Config, NodeConfig};
+use ranch_proto::tls::Security;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use toml::{Table, Value as Item};
 
 use super::error::CliError;
 use super::http::Call;
 use super::local::{Local, host_name};
 use super::machine::MachineError;
-use super::node;
 use super::options::{AdminArgs, AdminKeyArg, LocalArgs, secret};
-use super::output;
+use super::{node, output, secure};
 
 /// Arguments of `ranch node token`.
 #[derive(Debug, Args)]
@@ -44,7 +43,11 @@ pub struct TokenArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  ranch node join 10.0.0.1:7101 --token ranch-join-… \\\n    \
                         --addr 10.0.0.9:7101 --data-dir /var/lib/ranch\n\nFrom then on \
-                        `ranch node --data-dir /var/lib/ranch` starts it.")]
+                        `ranch node --data-dir /var/lib/ranch` starts it.\n\nWhere the ranch talks \
+                        by TLS, have a certificate issued first (`ranch certs issue node4 --id \
+                        4`), copy ca.crt, node4.crt and node4.key to it, and\n  ranch node join \
+                        10.0.0.1:7101 --token ranch-join-… --name node4 \\\n    --addr \
+                        10.0.0.9:7101 --data-dir /var/lib/ranch --tls-dir /etc/ranch/certs")]
 pub struct JoinArgs {
     /// Address of any node of the ranch.
     #[arg(value_name = "HOST:PORT")]
@@ -58,6 +61,10 @@ pub struct JoinArgs {
     /// Address at which the other machines reach this one.
     #[arg(long, value_name = "HOST:PORT")]
     addr: String,
+    /// Directory with ca.crt and this machine's certificate and key, NAME.crt and NAME.key, which
+    /// say its id: for a ranch that talks by TLS [default: [tls] dir of a ranch.toml here].
+    #[arg(long, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
     /// Failure zone; copies are spread over zones first.
     #[arg(long, default_value = "")]
     zone: String,
@@ -96,16 +103,19 @@ pub async fn token(args: TokenArgs) -> Result<(), CliError> {
     output::line(&format!(
         "{}\n\nIt lets {machines} in until {} and is shown only now. On a machine that is to \
          join:\n\n\
-         \x20 RANCH_JOIN_TOKEN={} ranch node join {at} --addr ITS-HOST:PORT --data-dir DIR\n",
+         \x20 RANCH_JOIN_TOKEN={} ranch node join {at} --addr ITS-HOST:PORT --data-dir DIR\n\n\
+         Where machines talk by TLS it needs a certificate first, and --tls-dir: see `ranch node \
+         join --help`.\n",
         made.token, made.expires_at, made.token
     ))
 }
 
 /// Joins, and runs the node unless that is left for later.
 pub async fn join(args: JoinArgs) -> Result<(), CliError> {
-    let local = Local::load(&args.local)?;
+    let mut local = Local::load(&args.local)?;
     let name = args.name.unwrap_or_else(host_name);
-    let own = NodeConfig {
+    let tls_dir = absolute(args.tls_dir.or_else(|| local.config.tls.dir.clone()))?;
+    let mut own = NodeConfig {
         id: 0,
         data_dir: local.root.join(&name),
         name,
@@ -113,16 +123,22 @@ pub async fn join(args: JoinArgs) -> Result<(), CliError> {
         zone: args.zone,
         listen: None,
     };
+    check(&own, tls_dir.as_ref())?;
+    let mut security = Security::Plain;
+    if let Some(dir) = &tls_dir {
+        let (by_certificate, id) = secure::as_named(dir, &own.name)?;
+        (security, own.id) = (by_certificate, id.0);
+    }
     let asking = Joiner {
         at: args.at,
         token: args.token,
         node: own.clone(),
+        security,
+        tls_dir: tls_dir.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    check(&own)?;
-    let configuration = |joined: &Joined| text(joined, &own);
-    let joined = ranch_node::join(&asking, configuration).await.map_err(MachineError::from)?;
-    let (id, name) = (joined.id, own.name.clone());
+    let joined = ranch_node::join(&asking).await.map_err(MachineError::from)?;
+    let (id, name) = (joined.id, own.name);
     output::line(&format!(
         "{name} is node {id} of {}; to start it again: ranch node --data-dir {} --name {name}",
         joined.settings.name,
@@ -131,59 +147,25 @@ pub async fn join(args: JoinArgs) -> Result<(), CliError> {
     if args.no_start {
         return Ok(());
     }
+    // A ranch.toml that is here goes before what was joined, but not before what was just said.
+    local.config.tls.dir = tls_dir;
     node::serve(local, Some(name), args.key, false).await
 }
 
+/// A later start may be in another directory.
+fn absolute(dir: Option<PathBuf>) -> Result<Option<PathBuf>, CliError> {
+    let Some(dir) = dir else { return Ok(None) };
+    std::path::absolute(&dir).map(Some).map_err(CliError::file("find", &dir))
+}
+
 /// The rules of a `[[node]]`, before anybody is asked.
-fn check(own: &NodeConfig) -> Result<(), CliError> {
+fn check(own: &NodeConfig, tls_dir: Option<&PathBuf>) -> Result<(), CliError> {
     let mut config =
         Config { nodes: vec![NodeConfig { id: 1, ..own.clone() }], ..Config::default() };
     // Whether connections may be plain is the ranch's to say.
     config.tls.allow_plaintext = true;
+    config.tls.dir = tls_dir.cloned();
     Ok(config.validate()?)
-}
-
-/// What a machine keeps that joined: the settings of the ranch, and where the others are.
-fn text(joined: &Joined, own: &NodeConfig) -> String {
-    let settings = &joined.settings;
-    let number = |number: u64| Item::Integer(number.cast_signed());
-    let table = |pairs: Vec<(&str, Item)>| {
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>()
-    };
-    let cluster = table(vec![
-        ("name", settings.name.clone().into()),
-        ("shards", number(settings.shards.into())),
-        ("replicas", number(settings.replicas.into())),
-        ("heartbeat_ms", number(settings.heartbeat_ms)),
-        ("election_min_ms", number(settings.election_min_ms)),
-        ("election_max_ms", number(settings.election_max_ms)),
-    ]);
-    let node = |(id, name, addr, zone): (u32, &str, &str, &str), dir: &Path| {
-        Item::Table(table(vec![
-            ("id", number(id.into())),
-            ("name", name.into()),
-            ("addr", addr.into()),
-            ("data_dir", dir.to_string_lossy().into_owned().into()),
-            ("zone", zone.into()),
-        ]))
-    };
-    let own = node((joined.id, &own.name, &own.addr, &own.zone), &own.data_dir);
-    let others = joined.peers.iter().map(|peer| {
-        let elsewhere = Path::new("elsewhere").join(&peer.name);
-        node((peer.id, &peer.name, &peer.addr, &peer.zone), &elsewhere)
-    });
-    let tls = table(vec![("allow_plaintext", settings.allow_plaintext.into())]);
-    let all = table(vec![
-        ("cluster", cluster.into()),
-        ("tls", tls.into()),
-        ("node", Item::Array(std::iter::once(own).chain(others).collect())),
-    ]);
-    // Words and numbers always have a TOML form.
-    let all = toml::to_string(&all).unwrap_or_default();
-    format!(
-        "# Made by `ranch node join`: what this machine needs to start again. It has the form of\n\
-         # ranch.toml, and what a ranch.toml given with --config says goes before it.\n\n{all}"
-    )
 }
 
 /// The configuration of a machine that joined by token and is to start, if it is one: by name, or
@@ -210,6 +192,7 @@ pub fn recall(local: &Local, name: Option<&str>) -> Result<Option<(Config, Strin
         return Ok(None);
     }
     config.nodes.retain(|node| node.name != own.name);
+    config.tls.dir = config.tls.dir.or(joined.tls.dir);
     let known: Vec<u32> = config.nodes.iter().map(|node| node.id).collect();
     config.nodes.extend(joined.nodes.into_iter().filter(|node| !known.contains(&node.id)));
     config.validate()?;
@@ -225,6 +208,7 @@ fn only_one(root: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use ranch_node::Joined;
     use ranch_proto::schema::{NodeRecord, RanchSettings};
 
     use super::*;
@@ -253,7 +237,7 @@ mod tests {
             addr: "127.0.0.1:7998".into(),
             ..NodeRecord::default()
         };
-        let text = text(&Joined { id: 7, settings, peers: vec![peer] }, &own);
+        let text = Joined { id: 7, settings, peers: vec![peer] }.to_toml(&own, None);
         fs::create_dir_all(&own.data_dir).unwrap();
         fs::write(own.data_dir.join(JOINED_FILE), text).unwrap();
         own

@@ -1,6 +1,7 @@
 //! What protects the connections of a process: certificates for links and for HTTPS, followed
 //! from here on, or a loud word where there are none.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ranch_proto::NodeId;
@@ -29,6 +30,12 @@ pub fn of(config: &Config, node: Option<&NodeConfig>) -> Result<Security, Machin
     };
     let Some(dir) = &config.tls.dir else { return Ok(Security::Plain) };
     Ok(Security::Tls(Material::open(&CertFiles::new(dir), stem, &identity)?))
+}
+
+/// As [`of`], for a machine that takes its id from the certificate `name` in `dir`.
+pub fn as_named(dir: &Path, name: &str) -> Result<(Security, NodeId), MachineError> {
+    let (material, id) = Material::open_as_named(&CertFiles::new(dir), name)?;
+    Ok((Security::Tls(material), id))
 }
 
 /// As [`of`], and the files are followed from then on. To be called in a runtime.

@@ -18,15 +18,15 @@ use crate::support::{BINARY, cli, stdout};
 use crate::{LIMIT, judge, load};
 
 /// A machine beside those of the layout.
-struct Newcomer {
+pub struct Newcomer {
     /// Its data directory, and where it is started: nothing else of the ranch is there.
-    dir: PathBuf,
-    addr: SocketAddr,
+    pub dir: PathBuf,
+    pub addr: SocketAddr,
     reaper: Arc<Reaper>,
 }
 
 impl Newcomer {
-    fn new(growing: &Growing, name: &str) -> Self {
+    pub fn new(growing: &Growing, name: &str) -> Self {
         let dir = growing.ranch.dir().join(format!("machine-{name}"));
         std::fs::create_dir_all(&dir).unwrap();
         let addr = free_ports(1).unwrap()[0];
@@ -34,7 +34,7 @@ impl Newcomer {
     }
 
     /// A process of `ranch` there.
-    fn process(&self, args: &[&str]) -> Process {
+    pub fn process(&self, args: &[&str]) -> Process {
         let recipe = Recipe {
             name: "newcomer".to_owned(),
             wrapper: vec!["env".into(), "-C".into(), self.dir.to_string_lossy().into_owned()],
@@ -47,44 +47,39 @@ impl Newcomer {
     }
 
     fn joining(&self, at: SocketAddr, token: &str, name: &str) -> Process {
-        self.joining_as(at, token, (name, &self.addr.to_string()))
+        self.joining_as(at, token, (name, &self.addr.to_string()), &[])
     }
 
-    fn joining_as(&self, at: SocketAddr, token: &str, (name, addr): (&str, &str)) -> Process {
+    pub fn joining_as(
+        &self,
+        at: SocketAddr,
+        token: &str,
+        (name, addr): (&str, &str),
+        more: &[&str],
+    ) -> Process {
         let (at, dir) = (at.to_string(), self.data());
         let dir = dir.to_string_lossy().into_owned();
-        self.process(&[
-            "node",
-            "join",
-            &at,
-            "--token",
-            token,
-            "--name",
-            name,
-            "--addr",
-            addr,
-            "--data-dir",
-            &dir,
-        ])
+        let args = ["node", "join", &at, "--token", token, "--name", name, "--addr", addr];
+        self.process(&[&args, &["--data-dir", &dir][..], more].concat())
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         let data = self.data();
         let entries = |dir: &Path| std::fs::read_dir(dir).map_or(0, Iterator::count);
         entries(&data) == 0
     }
 }
 
-fn said(process: &Process) -> String {
+pub fn said(process: &Process) -> String {
     let log = process.log();
     log.lines().rfind(|line| line.starts_with("ranch: ")).unwrap_or_default().to_owned()
 }
 
-async fn token(growing: &Growing, key: &str, more: &[&str]) -> Value {
+pub async fn token(growing: &Growing, key: &str, more: &[&str]) -> Value {
     let args = ["node", "token", "--json"].iter().chain(more);
     serde_json::from_str(&stdout(&cli(&growing.ranch, key, args).await)).unwrap()
 }
@@ -160,13 +155,24 @@ async fn who_may_not_join_is_told_why_and_nothing_changes() {
         (good, "x", &own, Some("1-1/1-1"), "cluster version 2, and version"),
         (good, "x", &own, Some("1-2/5-6"), "speaks protocol 5 to 6 and this one 1"),
     ] {
-        let mut process = newcomer.joining_as(at, token, (name, addr));
+        let mut process = newcomer.joining_as(at, token, (name, addr), &[]);
         process.set_env("RANCH_TEST_VERSIONS", versions);
         process.start().unwrap();
         let ended = process.wait_exit(LIMIT).await.expect("it ends by itself");
         assert!(!ended.success() && said(&process).contains(words), "{words}: {}", process.log());
         assert!(newcomer.is_empty(), "{words}: nothing is left of it");
     }
+    // Nor with a certificate where nobody shows one.
+    let certs = newcomer.dir.join("certs").to_string_lossy().into_owned();
+    for words in [&["init", "--ca-only"][..], &["issue", "x", "--id", "9"]] {
+        let words = [words, &["--dir", &certs]].concat();
+        stdout(&crate::tls::certs(&growing.ranch, &words).await);
+    }
+    let mut process = newcomer.joining_as(at, good, ("x", &own), &["--tls-dir", &certs]);
+    process.start().unwrap();
+    assert!(!process.wait_exit(LIMIT).await.expect("it ends by itself").success());
+    assert!(said(&process).contains("no TLS is spoken at"), "{}", process.log());
+    assert!(newcomer.is_empty(), "nothing is left of it");
     assert_eq!(growing.account().await.unwrap()["nodes"], before);
 
     // The token was not used up by all that; now it is, and then no more.

@@ -14,6 +14,7 @@ mod https;
 mod join;
 mod moving;
 mod refusals;
+mod secure_join;
 mod strangers;
 mod tls;
 mod upgrade;

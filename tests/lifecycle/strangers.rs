@@ -19,11 +19,11 @@ use crate::support::{BINARY, cli, stdout};
 use crate::tls::{certs, secure};
 
 /// What the process `stem` shows, by the certificates in `dir`.
-fn shown(dir: &Path, stem: &str, identity: &Identity) -> Security {
+pub fn shown(dir: &Path, stem: &str, identity: &Identity) -> Security {
     Security::Tls(Material::open(&CertFiles::new(dir), stem, identity).expect("good files"))
 }
 
-fn node(id: u32) -> Identity {
+pub fn node(id: u32) -> Identity {
     Identity::node("test", NodeId(id))
 }
 
@@ -176,7 +176,7 @@ async fn certificates_that_are_wrong_keep_a_machine_out() {
 }
 
 /// Makes a certificate of the ranch's CA that ended three days ago.
-fn expire(dir: &Path, stem: &str, identity: &str) {
+pub fn expire(dir: &Path, stem: &str, identity: &str) {
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
     let pem = read("ca.crt");
     let ca = ranch_proto::tls::certificates(dir, pem.as_bytes()).unwrap();

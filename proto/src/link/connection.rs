@@ -225,6 +225,9 @@ pub(super) enum LinkEnd {
     Stream { status: Box<tonic::Status> },
     #[error("refused: {reason}")]
     Refused { reason: String },
+    /// One side speaks TLS and the other does not.
+    #[error("refused: {reason}")]
+    Mixed { reason: String },
     #[error("the peer closed the stream")]
     Closed,
     #[error("nothing can be connected to the peer")]
@@ -357,14 +360,4 @@ pub(super) fn client_on(line: &Line) -> RanchClient<Channel> {
     RanchClient::new(line.channel.clone())
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX)
-}
-
-/// A plain client to `addr` for calls outside the frames of a link, whoever is there.
-///
-/// # Errors
-/// [`ShardError::Unavailable`] when it cannot be reached.
-pub async fn connect(addr: &str) -> Result<RanchClient<Channel>, ShardError> {
-    let line = Dialer::default().dial(NodeId(0), addr).await;
-    let line = line.map_err(|end| ShardError::Unavailable { detail: end.to_string() })?;
-    Ok(client_on(&line))
 }

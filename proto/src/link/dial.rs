@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use super::connection::LinkEnd;
-use super::wire::{Note, Wire};
+use super::wire::{Fault, Note, Wire};
 use crate::ids::NodeId;
 use crate::tls::{Complaints, Security};
 
@@ -38,7 +38,16 @@ impl Dialer {
 
     /// Connects to `node`, which is to be at `addr`.
     pub(super) async fn dial(&self, node: NodeId, addr: &str) -> Result<Line, LinkEnd> {
-        let fault = Note::new(format!("node {node} at {addr}"), Arc::clone(&self.complaints));
+        self.reach(Some(node), format!("node {node} at {addr}"), addr).await
+    }
+
+    /// Connects to whichever node is at `addr`.
+    pub(super) async fn dial_any(&self, addr: &str) -> Result<Line, LinkEnd> {
+        self.reach(None, addr.to_owned(), addr).await
+    }
+
+    async fn reach(&self, node: Option<NodeId>, whom: String, addr: &str) -> Result<Line, LinkEnd> {
+        let fault = Note::new(whom, Arc::clone(&self.complaints));
         let security = self.security.clone();
         let connector = Connector { node, addr: addr.to_owned(), security, fault: fault.clone() };
         let endpoint = Endpoint::from_shared(format!("http://{addr}"));
@@ -51,7 +60,7 @@ impl Dialer {
         match channel {
             Ok(channel) => Ok(Line { channel, fault }),
             Err(source) => Err(match fault.take() {
-                Some(reason) => LinkEnd::Refused { reason },
+                Some(fault) => fault.into(),
                 None => LinkEnd::Connect { source },
             }),
         }
@@ -74,17 +83,25 @@ fn refusal(status: &Status) -> Option<&str> {
 impl Line {
     /// Why a stream on this line could not be had or ended.
     pub(super) fn end(&self, status: Status) -> LinkEnd {
-        let reason = self.fault.take().or_else(|| refusal(&status).map(str::to_owned));
-        match reason {
-            Some(reason) => LinkEnd::Refused { reason },
+        if let Some(fault) = self.fault.take() {
+            return fault.into();
+        }
+        match refusal(&status) {
+            Some(reason) => LinkEnd::Refused { reason: reason.to_owned() },
             None => LinkEnd::Stream { status: Box::new(status) },
         }
     }
 }
 
+impl From<Fault> for LinkEnd {
+    fn from(Fault { words: reason, mixed }: Fault) -> Self {
+        if mixed { Self::Mixed { reason } } else { Self::Refused { reason } }
+    }
+}
+
 /// [`Wire::dial`] as tonic wants it.
 struct Connector {
-    node: NodeId,
+    node: Option<NodeId>,
     addr: String,
     security: Security,
     fault: Note,

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tonic::transport::server::Connected;
 
 use crate::ids::NodeId;
-use crate::tls::{Certificate, Complaints, Identity, Security, Stream, explain_io};
+use crate::tls::{Certificate, Complaints, Identity, Security, Stream, explain_io, is_plain};
 
 /// Longest wait for a connection, and then for TLS to be agreed on, by the side that connects.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
@@ -53,7 +53,15 @@ pub struct Wire {
 pub(super) struct Note {
     whom: String,
     complaints: Arc<Complaints>,
-    last: Arc<Mutex<Option<String>>>,
+    last: Arc<Mutex<Option<Fault>>>,
+}
+
+/// What was wrong with a connection.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) words: String,
+    /// One side speaks TLS and the other does not.
+    pub(super) mixed: bool,
 }
 
 /// A peer that will not do.
@@ -61,6 +69,8 @@ pub(super) struct Note {
 #[error("{words}")]
 struct Unfit {
     words: String,
+    /// It speaks TLS, and we do not.
+    mixed: bool,
 }
 
 impl Note {
@@ -69,27 +79,25 @@ impl Note {
     }
 
     /// What was last wrong.
-    pub(super) fn take(&self) -> Option<String> {
+    pub(super) fn take(&self) -> Option<Fault> {
         self.last.lock().take()
-    }
-
-    fn say(&self, words: String) {
-        self.complaints.warn(&self.whom, &words);
-        *self.last.lock() = Some(words);
     }
 
     /// Notes a fault that is one of TLS, and passes it on.
     fn see(&self, error: io::Error) -> io::Error {
-        let unfit = || error.get_ref()?.downcast_ref::<Unfit>().map(ToString::to_string);
-        if let Some(words) = explain_io(&error).or_else(unfit) {
-            self.say(words);
+        let unfit = error.get_ref().and_then(|inner| inner.downcast_ref::<Unfit>());
+        let words = explain_io(&error).or_else(|| unfit.map(ToString::to_string));
+        let mixed = unfit.map_or_else(|| is_plain(&error), |unfit| unfit.mixed);
+        if let Some(words) = words {
+            self.complaints.warn(&self.whom, &words);
+            *self.last.lock() = Some(Fault { words, mixed });
         }
         error
     }
 }
 
 fn unfit(words: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, Unfit { words: words.into() })
+    io::Error::new(io::ErrorKind::InvalidData, Unfit { words: words.into(), mixed: false })
 }
 
 async fn within<T>(
@@ -102,10 +110,11 @@ async fn within<T>(
 }
 
 impl Wire {
-    /// Connects to `addr`, and with TLS makes sure that `node` is there.
+    /// Connects to `addr`, and with TLS makes sure that `node` is there, or any node of the ranch
+    /// where none is named.
     pub(super) async fn dial(
         addr: &str,
-        node: NodeId,
+        node: Option<NodeId>,
         security: &Security,
         fault: Note,
     ) -> io::Result<Self> {
@@ -117,14 +126,18 @@ impl Wire {
             return Ok(Self { stream: stream.into(), caller, tls_begins: Some(TLS_ALERT), fault });
         };
         let material = credentials.current();
-        let meant = Identity::node(&material.identity().cluster, node);
-        let config = material.client(meant.clone()).map_err(io::Error::other)?;
+        let meant = node.map(|node| Identity::node(&material.identity().cluster, node));
+        let config = match &meant {
+            Some(meant) => material.client(meant.clone()),
+            None => material.client_of_any_node(),
+        };
+        let config = config.map_err(io::Error::other)?;
         // Names no host: whom the certificate must name is checked by itself.
         let name = ServerName::try_from("ranch").map_err(io::Error::other)?;
         let agreeing = TlsConnector::from(config).connect(name, stream);
         let stream = within(AGREE_MAX, "agreeing on TLS", agreeing);
         let stream = stream.await.map_err(|error| fault.see(error))?;
-        let caller = Caller { addr: peer, identity: Some(meant) };
+        let caller = Caller { addr: peer, identity: meant };
         let stream = TlsStream::from(stream).into();
         Ok(Self { stream, caller, tls_begins: None, fault })
     }
@@ -169,10 +182,10 @@ impl Wire {
         if byte != tls {
             return Ok(());
         }
-        let error = unfit(
-            "it speaks TLS, but this process does not: set `dir` in [tls] of ranch.toml here, too",
-        );
-        Err(self.fault.see(error))
+        let words =
+            "it speaks TLS, but this process does not: set `dir` in [tls] of ranch.toml here, too";
+        let mixed = Unfit { words: words.to_owned(), mixed: true };
+        Err(self.fault.see(io::Error::new(io::ErrorKind::InvalidData, mixed)))
     }
 }
 

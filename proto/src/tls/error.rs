@@ -68,6 +68,18 @@ pub enum TlsError {
         /// Who it is for.
         found: String,
     },
+    /// A machine that wants to join has a certificate that names no node.
+    #[error(
+        "the certificate in {} is for {found}, and a machine that joins needs that of a node: \
+         `ranch certs issue NAME --id N` makes one, with a number no machine has had",
+        path.display()
+    )]
+    NoNode {
+        /// The file.
+        path: PathBuf,
+        /// Who it is for.
+        found: String,
+    },
     /// A certificate is not of the CA that is trusted.
     #[error(
         "the certificate in {} is not of a CA in {} ({detail}): copy both from the same place",

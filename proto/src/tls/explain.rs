@@ -32,6 +32,13 @@ pub fn explain_io(error: &io::Error) -> Option<String> {
     inner.downcast_ref::<Error>().map(explain)
 }
 
+/// Whether TLS failed since the other side speaks none.
+#[must_use]
+pub fn is_plain(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(inner, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
 /// Why we refuse its certificate.
 fn refused(fault: &CertificateError) -> String {
     match fault {

@@ -15,9 +15,10 @@ use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig}
 use super::certificate::{Certificate, certificates, private_key};
 use super::error::TlsError;
 use super::files::{CA_STEM, CertFiles};
-use super::identity::Identity;
-use super::reloaded::{Expires, Expiry, Reloaded};
-use super::verifier::Expecting;
+use super::identity::{Identity, Role};
+use super::reloaded::{Expires, Expiry, Reloaded, read};
+use super::verifier::{Expecting, Meant};
+use crate::ids::NodeId;
 
 /// What is spoken on links.
 const ALPN: &[u8] = b"h2";
@@ -60,6 +61,24 @@ impl Material {
         let list = vec![paths.ca.clone(), paths.cert.clone(), paths.key.clone()];
         let identity = identity.clone();
         Reloaded::open(list, move |texts| Self::make(&paths, &identity, texts)).map(Arc::new)
+    }
+
+    /// As [`Material::open`], for a machine that takes its id from its certificate.
+    ///
+    /// # Errors
+    /// As [`Material::open`], and when the certificate is not a node's.
+    pub fn open_as_named(
+        files: &CertFiles,
+        stem: &str,
+    ) -> Result<(Arc<Reloaded<Self>>, NodeId), TlsError> {
+        let path = files.cert(stem);
+        let leaf = certificates(&path, &read(&path)?)?.swap_remove(0);
+        match &leaf.identity {
+            Some(identity @ Identity { role: Role::Node(id), .. }) => {
+                Ok((Self::open(files, stem, identity)?, *id))
+            }
+            _ => Err(TlsError::NoNode { path, found: leaf.whose() }),
+        }
     }
 
     /// From the contents of the three files.
@@ -117,6 +136,18 @@ impl Material {
     /// # Errors
     /// When this build of TLS lacks what is needed, which it does not.
     pub fn client(&self, expected: Identity) -> Result<Arc<ClientConfig>, Error> {
+        self.client_of(Meant::Process(expected))
+    }
+
+    /// For a connection to any node of this process's ranch: for a machine that knows none yet.
+    ///
+    /// # Errors
+    /// As [`Material::client`].
+    pub fn client_of_any_node(&self) -> Result<Arc<ClientConfig>, Error> {
+        self.client_of(Meant::AnyNode(self.identity.cluster.clone()))
+    }
+
+    fn client_of(&self, expected: Meant) -> Result<Arc<ClientConfig>, Error> {
         let verifier = Expecting::new(expected, Arc::clone(&self.roots), &self.provider);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let mut config = builder

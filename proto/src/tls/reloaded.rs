@@ -181,7 +181,7 @@ fn near_its_end(expiry: &Expiry) -> Option<String> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => TlsError::Missing { path: path.to_owned() },
         _ => TlsError::Read { path: path.to_owned(), source },

@@ -1,5 +1,6 @@
 //! What a process checks of the one it connects to: a certificate of the ranch's CA, valid now,
-//! for exactly the node that was meant. Under which address it was found does not matter.
+//! for exactly the node that was meant; for any node of the ranch where a machine knows none yet.
+//! Under which address it was found does not matter.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,29 +17,65 @@ use rustls::{
 };
 
 use super::certificate::Certificate;
-use super::identity::Identity;
+use super::identity::{Identity, Role};
 
-/// Believes one process.
+/// Who is meant by a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Meant {
+    /// One process.
+    Process(Identity),
+    /// Any node of the ranch of this name.
+    AnyNode(String),
+}
+
+/// Believes whom it expects.
 pub(super) struct Expecting {
-    expected: Identity,
+    expected: Meant,
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// The certificate is genuine, but somebody else's.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "its certificate is for {found}, but {expected} was meant: check the addresses in ranch.toml, \
-     and that each machine has its own certificate"
-)]
+#[error("its certificate is for {found}, but {expected} was meant: {remedy}")]
 pub(super) struct Stranger {
     expected: String,
     found: String,
+    remedy: &'static str,
+}
+
+impl Meant {
+    fn is(&self, found: &Identity) -> bool {
+        match self {
+            Self::Process(expected) => found == expected,
+            Self::AnyNode(cluster) => {
+                found.cluster == *cluster && matches!(found.role, Role::Node(_))
+            }
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Process(_) => {
+                "check the addresses in ranch.toml, and that each machine has its own certificate"
+            }
+            Self::AnyNode(_) => "check the address, and that the certificates here are its ranch's",
+        }
+    }
+}
+
+impl fmt::Display for Meant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(expected) => expected.fmt(f),
+            Self::AnyNode(cluster) => write!(f, "a node of {cluster}"),
+        }
+    }
 }
 
 impl Expecting {
     pub(super) fn new(
-        expected: Identity,
+        expected: Meant,
         roots: Arc<RootCertStore>,
         provider: &CryptoProvider,
     ) -> Self {
@@ -65,11 +102,13 @@ impl ServerCertVerifier for Expecting {
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, more, now, algorithms)?;
         let read = Certificate::parse(leaf.clone().into_owned());
-        let found = read.map_or_else(|fault| fault, |certificate| certificate.whose());
-        if found == self.expected.to_string() {
+        let known = read.as_ref().ok().and_then(|certificate| certificate.identity.as_ref());
+        if known.is_some_and(|found| self.expected.is(found)) {
             return Ok(ServerCertVerified::assertion());
         }
-        let stranger = Stranger { expected: self.expected.to_string(), found };
+        let found = read.map_or_else(|fault| fault, |certificate| certificate.whose());
+        let (expected, remedy) = (self.expected.to_string(), self.expected.remedy());
+        let stranger = Stranger { expected, found, remedy };
         Err(CertificateError::Other(OtherError(Arc::new(stranger))).into())
     }
 

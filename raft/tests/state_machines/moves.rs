@@ -4,7 +4,8 @@ use prost::Message as _;
 use ranch_proto::ids::{GroupId, NodeId};
 use ranch_proto::schema::{
     DrainNode, EndMove, GoneNode, JoinNode, JoinToken, LoseNode, MetaStatus, NodeRecord,
-    PlanShards, Record, ShardGoal, ShardRecord, StartMove, meta_command::What, record::What as Is,
+    PlanShards, RaiseVersion, Record, ShardGoal, ShardRecord, StartMove, meta_command::What,
+    record::What as Is,
 };
 
 use crate::meta_support::*;
@@ -209,6 +210,56 @@ fn tokens_count_what_they_let_in() {
     let (_, reason) = meta.refused(join(8));
     assert!(reason.contains("as many machines as it may"), "{reason}");
     assert_eq!(is_node(&meta.run(join(7))).id, 5, "who is in may ask again");
+}
+
+/// With TLS a machine's certificate has its id before it joins.
+#[test]
+fn a_token_lets_in_an_id_no_machine_has_had_and_no_other() {
+    let current = |node: NodeRecord| NodeRecord { format_min: 1, format_max: 2, ..node };
+    let asks = |node: NodeRecord, token: u8| {
+        What::Join(JoinNode { node: Some(current(node)), token: vec![token; 32].into() })
+    };
+    let token = || JoinToken {
+        hash: vec![9; 32].into(),
+        expires_ms: u64::MAX,
+        uses: 2,
+        ..JoinToken::default()
+    };
+    // As the version before does: there a token beside an id means nothing.
+    let mut old = four_nodes();
+    assert_eq!(is_node(&old.run(asks(node(9, 9), 7))).id, 9);
+
+    let mut meta = four_nodes();
+    for id in 1..=4 {
+        meta.run(join(current(node(u32::from(id), id))));
+    }
+    meta.run(What::RaiseVersion(RaiseVersion { to: 2 }));
+    meta.run(What::AddToken(token()));
+    let used = |meta: &Meta| meta.directory().tokens.values().map(|token| token.used).sum::<u32>();
+    let (_, reason) = meta.refused(asks(node(9, 9), 7));
+    assert!(reason.contains("not one of this ranch"), "{reason}");
+    assert_eq!(is_node(&meta.run(asks(node(9, 9), 9))).id, 9);
+    assert_eq!(is_node(&meta.run(asks(node(9, 9), 7))).id, 9, "who is in may ask again");
+    assert_eq!(used(&meta), 1);
+    // Not that of another, not even without its data, nor a second one for the same machine, nor
+    // one that has left.
+    let same_name = NodeRecord { boot_nonce: vec![33; 16].into(), ..node(3, 3) };
+    for asked in [same_name, NodeRecord { id: 3, ..node(8, 8) }] {
+        let (status, reason) = meta.refused(asks(asked, 9));
+        assert_eq!(status, MetaStatus::MetaExists);
+        assert!(reason.contains("id 3 is taken by node node3 at 127.0.0.1:3"), "{reason}");
+    }
+    let twice = NodeRecord { id: 10, ..node(9, 9) };
+    assert!(meta.refused(asks(twice, 9)).1.contains("node 9 has it"));
+    meta.run(What::RemoveNode(9));
+    meta.run(What::ForgetNode(9));
+    let (_, reason) = meta.refused(asks(node(9, 9), 9));
+    assert!(reason.contains("has left this ranch") && reason.contains("new id"), "{reason}");
+    assert_eq!(used(&meta), 1, "what is refused uses nothing up");
+    assert_eq!(is_node(&meta.run(asks(node(u32::MAX, 8), 9))).id, u32::MAX);
+    meta.run(What::AddToken(JoinToken { hash: vec![5; 32].into(), ..token() }));
+    let (_, reason) = meta.refused(asks(NodeRecord { id: 0, ..node(7, 7) }, 5));
+    assert!(reason.contains("the highest id"), "{reason}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ struct Line {
 /// Prints the certificates of the directory, and what is wrong with them.
 pub fn run(config: &Config, certs: &CertFiles, json: bool) -> Result<(), CliError> {
     let mut lines = of_ca(certs);
-    lines.extend(Kind::all(config).iter().flat_map(|kind| of_kind(config, certs, kind)));
+    lines.extend(Kind::present(config, certs).iter().flat_map(|kind| of_kind(config, certs, kind)));
     if json {
         return output::json(&lines);
     }
@@ -132,6 +132,10 @@ pub fn next_steps(config: &Config, certs: &CertFiles, kinds: &[Kind], new_ca: bo
     for kind in kinds {
         let (stem, whose) = (kind.stem(), kind.identity(config));
         let to = match kind {
+            Kind::Node(node) if node.addr.is_empty() => format!(
+                "to the machine of {stem}; if it is not in the ranch yet, it joins with\n    ranch \
+                 node join HOST:PORT --token … --addr ITS-HOST:PORT --name {stem} --tls-dir DIR"
+            ),
             Kind::Node(node) => format!("to the machine of {stem} ({})", node.addr),
             Kind::Router => "to the machines of routers".to_owned(),
         };

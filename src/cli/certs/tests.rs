@@ -139,6 +139,57 @@ fn certificates_and_the_ca_are_renewed() {
     assert!(refused.contains("is not of a CA in"), "{refused}");
 }
 
+/// A machine that joins by token is in no `ranch.toml`: its certificate alone tells of it.
+#[test]
+fn a_machine_that_is_not_listed_has_a_number_nobody_else_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    say(dir, &["init"]).unwrap();
+    let made = all(dir);
+    for (words, said) in [
+        (&["issue", "late", "--id", "2"][..], "node2 of ranch.toml has the id 2 already"),
+        (&["issue", "node2", "--id", "4"], "node2 of ranch.toml has the id 2 already"),
+        (&["issue", "late"], "gets a certificate with --id"),
+        (&["issue", "late", "later", "--id", "4"], "--id is for one machine"),
+        (&["issue", "a/b", "--id", "4"], "A-Z a-z 0-9"),
+        (&["issue", "ca", "--id", "4"], "no node is called `ca` or `router`"),
+        (&["issue", "router", "--id", "4"], "no node is called `ca` or `router`"),
+        (&["rotate", "late"], "no [[node]] is named late"),
+    ] {
+        let refused = say(dir, words).unwrap_err();
+        assert!(refused.contains(said), "{words:?}: {refused}");
+    }
+    assert_eq!(all(dir), made);
+    say(dir, &["issue", "late", "--id", "4", "--san", "late.example.org"]).unwrap();
+    opens(dir, "late", "ranch://the%20farm/node/4").unwrap();
+    let made = all(dir);
+    assert_eq!(made.len(), 12);
+    for (words, said) in [
+        (&["issue", "later", "--id", "4"][..], "late.crt is for node 4 already"),
+        (&["issue", "late", "--id", "5", "--force"], "late.crt is for node 4 already"),
+        (&["issue", "late", "--id", "4"], "late.crt is there already"),
+    ] {
+        let refused = say(dir, words).unwrap_err();
+        assert!(refused.contains(said), "{words:?}: {refused}");
+    }
+    assert_eq!(all(dir), made);
+    // Listed ones are themselves, with or without their number.
+    say(dir, &["issue", "node2", "--id", "2", "--force"]).unwrap();
+
+    // It is renewed with the others, and an older CA is not dropped while it needs it.
+    say(dir, &["rotate"]).unwrap();
+    assert_ne!(all(dir)["late.crt"], made["late.crt"]);
+    let late = certificates_at(&dir.join("certs/late.crt"));
+    assert_eq!(late[0].names, ["late.example.org"], "names are kept");
+    say(dir, &["rotate", "--ca"]).unwrap();
+    say(dir, &["rotate", "node1", "node2", "node3", "router"]).unwrap();
+    let refused = say(dir, &["rotate", "--drop-old-ca"]).unwrap_err();
+    assert!(refused.contains("late.crt is of an older CA still"), "{refused}");
+    say(dir, &["rotate", "4"]).unwrap();
+    say(dir, &["rotate", "--drop-old-ca"]).unwrap();
+    opens(dir, "late", "ranch://the%20farm/node/4").unwrap();
+}
+
 fn certificates_at(path: &Path) -> Vec<ranch_proto::tls::Certificate> {
     ranch_proto::tls::certificates(path, &fs::read(path).unwrap()).unwrap()
 }

@@ -66,8 +66,13 @@ impl Ca {
 
 /// What each side says to a handshake: client first.
 fn shake(client: &Material, server: &Material, meant: Identity) -> [Option<String>; 2] {
+    shake_by(client.client(meant).unwrap(), server)
+}
+
+/// As [`shake`], by a client that may mean somebody else.
+fn shake_by(client: Arc<ClientConfig>, server: &Material) -> [Option<String>; 2] {
     let name = ServerName::try_from("ranch").unwrap();
-    let mut client = ClientConnection::new(client.client(meant).unwrap(), name).unwrap();
+    let mut client = ClientConnection::new(client, name).unwrap();
     let mut server = ServerConnection::new(server.server()).unwrap();
     let mut said = [None, None];
     for _ in 0..6 {
@@ -131,6 +136,38 @@ fn another_node_than_meant_is_not_believed() {
     says(&said, "ranch://r/node/2, but ranch://r/node/3 was meant", "refuses our certificate");
     says(&shake(&one, &two, Identity::node("other", NodeId(2))), "was meant", "refuses");
     says(&shake(&one, &two, Identity::router("r")), "was meant", "refuses");
+}
+
+/// A machine that joins knows the ranch and none of its nodes.
+#[test]
+fn any_node_may_be_meant_but_nobody_else() {
+    let ca = Ca::new();
+    let one = ca.node(1);
+    let shake = |server: &Material| shake_by(one.client_of_any_node().unwrap(), server);
+    for id in [2, 3] {
+        says(&shake(&ca.node(id)), "", "");
+    }
+    ca.issue("router", "ranch://r/router", 30);
+    let router = ca.open("router", &Identity::router("r")).unwrap();
+    says(&shake(&router), "ranch://r/router, but a node of r was meant", "refuses");
+    ca.issue("other", "ranch://other/node/2", 30);
+    let other = ca.open("other", &Identity::node("other", NodeId(2))).unwrap();
+    says(&shake(&other), "ranch://other/node/2, but a node of r was meant", "refuses");
+}
+
+#[test]
+fn a_machine_that_joins_is_who_its_certificate_says() {
+    let ca = Ca::new();
+    let open = |stem: &str| Material::open_as_named(&ca.files(), stem);
+    assert!(matches!(open("late"), Err(TlsError::Missing { .. })));
+    ca.issue("late", "ranch://r/node/7", 30);
+    let (late, id) = open("late").unwrap();
+    assert_eq!((late.current().identity(), id), (&Identity::node("r", NodeId(7)), NodeId(7)));
+    ca.issue("late", "ranch://r/router", 30);
+    let said = open("late").err().unwrap().to_string();
+    assert!(said.contains("ranch://r/router") && said.contains("certs issue"), "{said}");
+    ca.issue("late", "ranch://r/node/7", -2);
+    assert!(matches!(open("late"), Err(TlsError::Time { .. })));
 }
 
 #[test]

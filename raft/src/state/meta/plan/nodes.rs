@@ -9,6 +9,7 @@ use ranch_proto::schema::{
     Bootstrap, ClusterRecord, JoinNode, JoinToken, KeyRecord, NodeRecord, Role, ShardRecord,
     record::What,
 };
+use ranch_proto::versions::Feature;
 
 use super::versions::formats;
 use super::{Plan, Refused, moves, put};
@@ -128,17 +129,7 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
         return Err(Refused::invalid("a node's nonce must have 16 bytes"));
     }
     check_version(directory, &asked)?;
-    let mut used = None;
-    if asked.id == 0 && !join.token.is_empty() {
-        let known = directory.nodes.values().find(|node| node.boot_nonce == asked.boot_nonce);
-        asked.id = if let Some(known) = known {
-            // It asks again: whatever became of the token meanwhile, it is in.
-            known.id
-        } else {
-            used = Some(use_token(directory, &join.token, stamp_ms)?);
-            next_id(directory)
-        };
-    }
+    let used = by_token(directory, &mut asked, &join.token, stamp_ms)?;
     if let Some(gone) = directory.gone.get(&NodeId(asked.id)) {
         return Err(Refused::exists(format!(
             "node {} ({}) has left this ranch, and ids are not given twice: give the machine a \
@@ -187,10 +178,46 @@ pub(super) fn join(directory: &Directory, join: JoinNode, stamp_ms: u64) -> Resu
     Ok(plan)
 }
 
+/// Has a token let in a machine that comes with one and is not in yet, under the id it comes with
+/// or, without any, under a new one; returns the token as it is from then on.
+fn by_token(
+    directory: &Directory,
+    asked: &mut NodeRecord,
+    token: &[u8],
+    stamp_ms: u64,
+) -> Result<Option<JoinToken>, Refused> {
+    // Before there was this feature, a token beside an id meant nothing.
+    let chosen = asked.id != 0;
+    if token.is_empty() || chosen && !directory.allows(Feature::JoinTokens) {
+        return Ok(None);
+    }
+    let known = directory.nodes.values().find(|node| node.boot_nonce == asked.boot_nonce);
+    if let Some(known) = known.filter(|known| !chosen || known.id == asked.id) {
+        // It asks again: whatever became of the token meanwhile, it is in.
+        asked.id = known.id;
+        return Ok(None);
+    }
+    let used = use_token(directory, token, stamp_ms)?;
+    if !chosen {
+        asked.id = next_id(directory)?;
+    } else if let Some(known) = directory.nodes.get(&NodeId(asked.id)) {
+        return Err(Refused::exists(format!(
+            "the id {} is taken by node {} at {}: a token lets in new machines, with a \
+             certificate for an id no machine has had; a machine that has lost its data comes \
+             back by `ranch node` with a ranch.toml that lists it",
+            known.id, known.name, known.addr
+        )));
+    }
+    Ok(Some(used))
+}
+
 /// An id nobody has had.
-fn next_id(directory: &Directory) -> u32 {
+fn next_id(directory: &Directory) -> Result<u32, Refused> {
     let ids = directory.nodes.keys().chain(directory.gone.keys());
-    ids.map(|id| id.0).max().unwrap_or(0) + 1
+    let highest = ids.map(|id| id.0).max().unwrap_or(0);
+    highest.checked_add(1).ok_or_else(|| {
+        Refused::invalid("the highest id there is has been given: list the machine in ranch.toml")
+    })
 }
 
 /// Refuses binaries that cannot write what the ranch writes.
