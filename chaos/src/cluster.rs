@@ -93,7 +93,7 @@ impl Cluster {
     /// Whether every node answers, and no replica of any shard is behind.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.nodes.iter().all(|node| node.state == "up")
+        self.nodes.iter().all(|node| node.state != "down")
             && self.shards.iter().all(|shard| shard.lag == Some(0))
     }
 

@@ -310,7 +310,7 @@ fn is_whole(cluster: &Cluster) -> bool {
     let full = cluster.shards.iter().all(|shard| {
         shard.voters.len() == shard.replicas.len() && shard.lag.is_some_and(|lag| lag <= LAG_MAX)
     });
-    full && cluster.nodes.iter().all(|node| node.state == "up")
+    full && cluster.nodes.iter().all(|node| node.state != "down")
 }
 
 fn described(strike: &Strike) -> String {

@@ -21,6 +21,9 @@ use crate::standing::Standing;
 /// Requests of one link under way; beyond it the link is not read, and the peer's queue fills.
 const UNDER_WAY: usize = 8_192;
 
+/// When this node stops, what is under way has so long to be answered.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
 /// After the end of a node its link is kept for so long: it asks whether its replicas may go.
 const AFTER_END: Duration = CLEARING_MAX.saturating_add(Duration::from_secs(5));
 
@@ -35,6 +38,7 @@ pub(crate) async fn serve(
 ) {
     let mut under_way: FuturesUnordered<Answering> = FuturesUnordered::new();
     let mut over = std::pin::pin!(has_left(&replicas, standing));
+    let mut closing = std::pin::pin!(replicas.closing());
     loop {
         tokio::select! {
             biased;
@@ -57,8 +61,18 @@ pub(crate) async fn serve(
                 }
             }
             () = &mut over => return,
+            () = &mut closing => break,
         }
     }
+    let answers = async {
+        while let Some(frame) = under_way.next().await {
+            if out.send(frame).await.is_err() {
+                return;
+            }
+        }
+    };
+    // Whoever waits for the others is told by the end of the link, and asks elsewhere.
+    let _ = tokio::time::timeout(LAST_ANSWERS, answers).await;
 }
 
 /// Ready some time after the node at the other end has left the ranch.

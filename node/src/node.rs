@@ -158,6 +158,9 @@ impl Node {
         self.life.abort();
         accounts::flush(&self.replicas).await;
         hand_over(&self.replicas).await;
+        // Before the groups stop: on a link that stands, requests would wait for them in vain.
+        drop(self.stop_server);
+        self.replicas.close_links();
         self.replicas.copies.close(None);
         let cores = self.replicas.cores();
         futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
@@ -167,7 +170,6 @@ impl Node {
             tracing::warn!("the state was not flushed; it will be rebuilt from the log");
         }
         self.replicas.shared.log.close().await;
-        drop(self.stop_server);
         let mut server = self.server;
         if tokio::time::timeout(Duration::from_secs(1), &mut server).await.is_err() {
             // Links stay open as long as the peers like; they have nothing left to get.
@@ -373,6 +375,7 @@ impl Life {
             tidings::before_taking_part(&self.replicas).await?;
         }
         cores.iter().for_each(GroupCore::run);
+        self.replicas.set_running();
         Ok(())
     }
 }

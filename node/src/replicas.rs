@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use ranch_raft::group::{GroupOptions, MetaGroup, ShardGroup};
 use ranch_raft::log::LogStore;
 use ranch_raft::state::{MetaFeed, StateMachine, StateStore};
 use ranch_raft::{DamageNote, GroupCore, TypeConfig};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::accounts::Accounts;
 use crate::copies::Copies;
@@ -72,6 +73,10 @@ pub(crate) struct Replicas {
     started_ms: u64,
     /// Before this the replicas give nobody their votes.
     votes_from: OnceLock<Instant>,
+    /// Those there is data of are open and run.
+    running: AtomicBool,
+    /// The node is stopping, and its links are to end.
+    closing: watch::Sender<bool>,
     meta: OnceLock<MetaGroup>,
     /// Replicas that stop because they are to.
     retired: Arc<Mutex<HashSet<(GroupId, ReplicaId)>>>,
@@ -97,6 +102,8 @@ impl Replicas {
             verifier,
             started_ms,
             votes_from,
+            running: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
             meta,
             retired,
             shards,
@@ -148,6 +155,27 @@ impl Replicas {
     /// Whether the replicas may vote for others.
     pub(crate) fn may_vote(&self) -> bool {
         self.votes_from.get().is_none_or(|from| Instant::now() >= *from)
+    }
+
+    /// The replicas there is data of run from now on.
+    pub(crate) fn set_running(&self) {
+        self.running.store(true, Relaxed);
+    }
+
+    /// Ends all links, so that peers and routers turn to others at once.
+    pub(crate) fn close_links(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until links are to end.
+    pub(crate) async fn closing(&self) {
+        // It lives as long as this does.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Whether this node was just started, and does not take its full part yet.
+    fn is_starting(&self) -> bool {
+        !self.running.load(Relaxed) || !self.may_vote()
     }
 
     fn options(&self, group: GroupId, replica: ReplicaId) -> GroupOptions {
@@ -239,6 +267,7 @@ impl Replicas {
             disk: Some(self.room.status()),
             tls_problems: self.shared.links.options().security.problems(),
             versions: Some(Support::ours().to_wire()),
+            starting: self.is_starting(),
         }
     }
 

@@ -56,7 +56,7 @@ pub struct Node {
     pub addr: String,
     /// Its process, when it answers.
     pub pid: Option<u32>,
-    /// `up` or `down`.
+    /// `up`, `starting` or `down`.
     pub state: &'static str,
     /// `serving`; `draining` when it is to lead nothing, `leaving` when what it holds goes
     /// elsewhere, `replaced` when others were given that because it was away too long.
@@ -133,7 +133,7 @@ fn put_together(directory: &Directory, answers: &Answers) -> Cluster {
             name: record.name.clone(),
             addr: record.addr.clone(),
             pid: answer.map(|answer| answer.pid),
-            state: if answer.is_some() { "up" } else { "down" },
+            state: state(answer),
             duty: moves::duty(record),
             version: answer.map_or_else(|| record.version.clone(), |a| a.version.clone()),
             formats: versions::formats(record, answer),
@@ -238,6 +238,16 @@ fn shard(directory: &Directory, answers: &Answers, id: GroupId, cluster: &mut Cl
         moving: record.and_then(|shard| moves::moving(shard, leader.map(|(_, account)| account))),
         term,
         lag,
+    }
+}
+
+/// How a node is. One that was just started serves, but cannot yet stand in for another in
+/// elections, so the next one should not be stopped.
+fn state(answer: Option<&NodeStatusReply>) -> &'static str {
+    match answer {
+        None => "down",
+        Some(answer) if answer.starting => "starting",
+        Some(_) => "up",
     }
 }
 

@@ -37,8 +37,9 @@ pub fn start(config: &LogConfig) -> WorkerGuard {
 
 /// Libraries speak of their insides at info; they are heard from `warn` on, or all at debug.
 /// openraft warns at every heartbeat to a machine that is gone, which the links say once; and its
-/// front calls it an error when leadership goes while members change, which is told to the caller,
-/// who knows what to do. What administrators did is written down whatever the level.
+/// front calls it an error when leadership goes while members change, and every message that comes
+/// while a group stops, which are told to the callers, who know what to do. What administrators
+/// did is written down whatever the level.
 fn directives(level: LogLevel) -> String {
     match level {
         LogLevel::Error | LogLevel::Debug => format!("{},audit=info", level.as_str()),
@@ -46,7 +47,7 @@ fn directives(level: LogLevel) -> String {
             let ours =
                 ["ranch", "ranch_proto", "ranch_raft", "ranch_node", "ranch_router", REQUEST_LOG];
             let level = level.as_str();
-            let libraries = "warn,openraft=error,openraft::raft::api=off,audit=info".to_owned();
+            let libraries = "warn,openraft=error,openraft::raft=off,audit=info".to_owned();
             ours.iter().fold(libraries, |all, one| format!("{all},{one}={level}"))
         }
     }
@@ -62,7 +63,7 @@ mod tests {
             assert!(EnvFilter::try_new(directives(level)).is_ok(), "{level:?}");
         }
         assert!(directives(LogLevel::Info).contains("request=info"));
-        let info = "warn,openraft=error,openraft::raft::api=off,audit=info,ranch=info";
+        let info = "warn,openraft=error,openraft::raft=off,audit=info,ranch=info";
         assert!(directives(LogLevel::Info).starts_with(info));
     }
 }

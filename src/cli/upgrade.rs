@@ -154,7 +154,7 @@ pub async fn run(args: UpgradeArgs) -> Result<(), CliError> {
     let binary = Binary::inspect(path).await?;
     let account = Account::ask(&http).await?;
     binary.check(&account)?;
-    let down = account.nodes.iter().filter(|node| node.state != "up").count();
+    let down = account.nodes.iter().filter(|node| node.state == "down").count();
     // One that did not come back is where an upgrade goes on, or back.
     if let Some(trouble) = account.trouble().filter(|_| down != 1) {
         return Err(UpgradeError::Trouble { trouble }.into());
@@ -169,7 +169,7 @@ pub async fn run(args: UpgradeArgs) -> Result<(), CliError> {
     let names = hands.names().await?;
     let ours = |node: &&Node| names.as_ref().is_none_or(|names| names.contains(&node.name));
     let mut nodes: Vec<Node> = account.nodes.iter().filter(ours).cloned().collect();
-    nodes.sort_by_key(|node| node.state == "up");
+    nodes.sort_by_key(|node| node.state != "down");
     let version = &binary.said.version;
     output::line(&format!("to version {version} ({})", binary.path.display()))?;
     for node in account.nodes.iter().filter(|node| !ours(node)) {
@@ -278,7 +278,7 @@ impl Round<'_> {
         }
         let back = self.wait(node, all).await?;
         // One that was drained by somebody else stays so.
-        if node.duty != "draining" || node.state != "up" {
+        if node.duty != "draining" || node.state == "down" {
             self.tell(name, "undrain").await?;
         }
         self.done += 1;
@@ -314,6 +314,7 @@ impl Round<'_> {
                             Some(trouble) => trouble,
                         }
                     }
+                    Some(node) if node.state == "starting" => "it is starting".to_owned(),
                     Some(_) => "it does not answer, or is the process it was".to_owned(),
                     None => "the ranch does not know it any more".to_owned(),
                 },

@@ -48,6 +48,9 @@ impl StateOptions {
         options.set_max_background_jobs(2);
         options.set_bytes_per_sync(1 << 20);
         options.set_disable_auto_compactions(!self.merge_files);
+        // Otherwise the kernel is told to read nothing ahead, and whoever reads all rows (backups,
+        // snapshots, comparisons) waits for the disk at every blob.
+        options.set_advise_random_on_open(false);
         options.set_enable_blob_files(true);
         options.set_min_blob_size(BLOB_MIN_BYTES);
         options.set_blob_file_size(BLOB_FILE_BYTES);

@@ -94,6 +94,18 @@ fn a_node_that_is_silent_degrades_it() {
 }
 
 #[test]
+fn a_node_that_was_just_started_is_not_up_yet() {
+    let follower = |node| vec![group(0, node, "follower", 4), group(1, node, "follower", 4)];
+    let leader = vec![leading(0, 2, 4, 100), leading(1, 2, 4, 100)];
+    let (id, started) = answer(3, follower(3));
+    let started = started.map(|started| NodeStatusReply { starting: true, ..started });
+    let answers = Answers::from([answer(1, follower(1)), answer(2, leader), (id, started)]);
+    let cluster = put_together(&directory(), &answers);
+    let states: Vec<_> = cluster.nodes.iter().map(|node| node.state).collect();
+    assert_eq!((states, cluster.status()), (vec!["up", "up", "starting"], "ok"));
+}
+
+#[test]
 fn a_shard_without_a_leader_is_down() {
     let follower = |node| vec![leading(0, node, 4, 100), group(1, node, "candidate", 9)];
     let answers = Answers::from([answer(1, follower(1)), answer(2, follower(2))]);

@@ -27,7 +27,7 @@ pub struct Node {
     pub name: String,
     /// Its process, when it answers.
     pub pid: Option<u32>,
-    /// `up` or `down`.
+    /// `up`, `starting` or `down`.
     pub state: String,
     /// Such as `draining`.
     pub duty: String,
