@@ -85,8 +85,7 @@ fn rot_that_is_met_when_a_machine_opens_is_noted() {
     let mut replica = Replica::new();
     replica.apply(&writes(50));
     replica.store().flush().unwrap();
-    let image = real_disk();
-    copy_dir(replica.dir(), image.path());
+    let image = replica.image();
     let tables = std::fs::read_dir(image.path().join("db")).unwrap();
     let tables = tables.map(|entry| entry.unwrap().path());
     for table in tables.filter(|path| path.extension().is_some_and(|end| end == "sst")) {

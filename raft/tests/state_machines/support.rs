@@ -1,5 +1,6 @@
 //! A replica of one group on a directory of its own, and short ways to say commands.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,10 +66,6 @@ impl Replica {
         Self { dir, open, next: 0 }
     }
 
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     pub fn store(&self) -> &Arc<StateStore> {
         &self.open.as_ref().unwrap().store
     }
@@ -120,13 +117,24 @@ impl Replica {
 
     /// Goes on from what is on disk, as after a crash; returns the index of the next entry.
     pub fn crash(&mut self) -> u64 {
-        let image = real_disk();
-        copy_dir(self.dir.path(), image.path());
+        let image = self.image();
         self.open = None;
         self.dir = image;
         self.open = Some(open(self.dir.path()));
         self.next = self.applied_next();
         self.next
+    }
+
+    /// The files as they are at one moment: the database merges and removes some meanwhile, so they
+    /// are copied until nothing changes.
+    pub fn image(&self) -> tempfile::TempDir {
+        loop {
+            let (image, before) = (real_disk(), listing(self.dir.path()));
+            if copy_dir(self.dir.path(), image.path()).is_ok() && listing(self.dir.path()) == before
+            {
+                return image;
+            }
+        }
     }
 
     fn applied_next(&mut self) -> u64 {
@@ -157,17 +165,32 @@ pub fn rows(store: &Arc<StateStore>, group: GroupId) -> SnapshotEnd {
     })
 }
 
-pub fn copy_dir(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
         let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy_dir(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            copy_dir(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            std::fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
+}
+
+/// All files below a directory with their lengths. One that goes meanwhile has none.
+fn listing(dir: &Path) -> BTreeMap<PathBuf, Option<u64>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let about = entry.metadata().ok();
+        if about.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            found.extend(listing(&entry.path()));
+        } else {
+            found.insert(entry.path(), about.map(|about| about.len()));
+        }
+    }
+    found
 }
 
 pub fn normal(index: u64, entry: &ShardEntry) -> Entry {
