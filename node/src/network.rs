@@ -7,12 +7,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::alias::SnapshotOf;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -27,7 +28,7 @@ use ranch_raft::state::SnapshotHandle;
 use ranch_raft::types::{LogId, TypeConfig, Vote};
 
 use crate::room::Room;
-use crate::snapshot::SnapshotSender;
+use crate::snapshot::{SendError, SnapshotSender};
 
 type BoxFuture<'s, T> = Pin<Box<dyn Future<Output = T> + Send + 's>>;
 type BoxStream<'s, T> = Pin<Box<dyn Stream<Item = T> + Send + 's>>;
@@ -37,6 +38,13 @@ const PIPELINE: usize = 64;
 /// A follower that leaves an append unanswered for so long is asked anew. Longer than a slow
 /// fsync, shorter than an operator's patience.
 const APPEND_LIMIT: Duration = Duration::from_secs(5);
+/// Between attempts to reach a replica that is away: no longer than a link takes to find that it
+/// is back. openraft's own back-off doubles up to a second, and so long nothing would be committed
+/// when the only other follower left has just been restarted.
+const AWAY_RETRY: Duration = Duration::from_millis(50);
+/// Between attempts at a replica that will not take what it is sent, which are as dear as the
+/// first: one without room, or one that refused a snapshot.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
 /// Makes connections for one group.
 #[derive(Clone)]
@@ -52,7 +60,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
-        Peer { network: self.clone(), target: ReplicaId(target), appends: Lane::Data }
+        let (network, refuses) = (self.clone(), Arc::default());
+        Peer { network, target: ReplicaId(target), appends: Lane::Data, refuses }
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, node: &openraft::EmptyNode) -> Peer {
@@ -66,6 +75,8 @@ pub(crate) struct Peer {
     target: ReplicaId,
     /// Heartbeats must not wait behind entries.
     appends: Lane,
+    /// It answered last that it will not take what it is sent.
+    refuses: Arc<AtomicBool>,
 }
 
 impl Peer {
@@ -190,9 +201,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let (group, from) = (self.network.group, self.network.from);
         let sent = self.network.snapshots.send(group, from, self.target, vote);
         tokio::select! {
-            sent = sent => sent
-                .map(SnapshotResponse::new)
-                .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error))),
+            sent = sent => {
+                self.refuses.store(matches!(sent, Err(SendError::Receiver { .. })), Relaxed);
+                sent.map(SnapshotResponse::new)
+                    .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))
+            }
             closed = cancel => Err(StreamingError::Closed(closed)),
         }
     }
@@ -213,6 +226,16 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             _ => Err(unexpected("a transfer of leadership")),
         }
     }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(backoff(Arc::clone(&self.refuses)))
+    }
+}
+
+/// openraft's waits between attempts, without an end.
+fn backoff(refuses: Arc<AtomicBool>) -> Backoff {
+    let wait = move || if refuses.load(Relaxed) { REFUSED_RETRY } else { AWAY_RETRY };
+    Backoff::new(std::iter::repeat_with(wait))
 }
 
 type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
@@ -227,13 +250,14 @@ impl Peer {
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let sent = link.send(self.request(self.append(rpc)));
+        let refuses = Arc::clone(&self.refuses);
         async move {
             let sent = sent.map_err(|error| rpc_error(&error))?;
             let reply = tokio::time::timeout(APPEND_LIMIT, sent)
                 .await
-                .map_err(|_| network("an append was not answered in time"))?
-                .map_err(|error| rpc_error(&error))?;
-            stream_result(&reply, prev, last)
+                .map_err(|_| network("an append was not answered in time"))?;
+            refuses.store(matches!(reply, Err(ShardError::DiskFull { .. })), Relaxed);
+            stream_result(&reply.map_err(|error| rpc_error(&error))?, prev, last)
         }
     }
 }
@@ -298,4 +322,20 @@ fn network(why: &str) -> RPCError<TypeConfig> {
 
 fn unexpected(what: &str) -> RPCError<TypeConfig> {
     network(&format!("an answer that does not belong to {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_away_is_tried_again_soon_however_long_it_was_away() {
+        let refuses = Arc::<AtomicBool>::default();
+        let mut waits = backoff(Arc::clone(&refuses));
+        assert!(waits.by_ref().take(1_000).all(|wait| wait == AWAY_RETRY));
+        refuses.store(true, Relaxed);
+        assert_eq!(waits.next(), Some(REFUSED_RETRY), "it costs as much as the first time");
+        refuses.store(false, Relaxed);
+        assert_eq!(waits.next(), Some(AWAY_RETRY));
+    }
 }

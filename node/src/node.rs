@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use ranch_proto::api_key::Secret;
 use ranch_proto::config::{Config, NodeConfig};
 use ranch_proto::directory::SharedDirectory;
-use ranch_proto::link::{LinkOptions, Links, MESSAGE_MAX};
+use ranch_proto::link::{ANSWER_LIMIT, ASK_AFTER, LinkOptions, Links, MESSAGE_MAX};
 use ranch_proto::schema::ranch_server::RanchServer;
 use ranch_proto::tls::{Complaints, Security};
 use ranch_proto::{GroupId, NodeId, ReplicaId};
@@ -113,6 +113,8 @@ impl Node {
         let server = tonic::transport::Server::builder()
             .initial_stream_window_size(MESSAGE_MAX as u32)
             .initial_connection_window_size(MESSAGE_MAX as u32)
+            .http2_keepalive_interval(Some(ASK_AFTER))
+            .http2_keepalive_timeout(Some(ANSWER_LIMIT))
             .add_service(service)
             .serve_with_incoming_shutdown(
                 incoming::accept(listener, options.security.clone(), complaints),

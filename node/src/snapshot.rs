@@ -128,6 +128,8 @@ impl SnapshotSender {
         target: ReplicaId,
         vote: Vote,
     ) -> Result<Vote, SendError> {
+        // A replica that is away takes no place from the others.
+        let mut client = self.links.client(target.node()).await?;
         // The semaphore is never closed, so waiting cannot fail.
         let _slot = self.slots.acquire().await.ok();
         let key = (group, target);
@@ -149,7 +151,6 @@ impl SnapshotSender {
             meta: Some(snapshot_meta_to_wire(source.meta())),
             version: VERSION,
         };
-        let mut client = self.links.client(target.node()).await?;
         let (parts, outgoing) = mpsc::channel(2);
         let feeding = self.feed(head, source, (parts, key));
         let installing = client.install_snapshot(ReceiverStream::new(outgoing));

@@ -18,6 +18,8 @@ mod remote;
 mod visit;
 mod wire;
 
+use std::time::Duration;
+
 pub use batch::Batched;
 pub use connection::{Link, LinkOptions, Sent};
 #[cfg(feature = "faults")]
@@ -30,3 +32,8 @@ pub use wire::{Caller, Wire};
 
 /// Largest message on a link, in bytes: a batch of frames and one frame more.
 pub const MESSAGE_MAX: usize = 8 << 20;
+/// Between the questions of each end of a connection whether the other is still there. Without
+/// them, who waits for an answer would never learn of a machine that went without a word.
+pub const ASK_AFTER: Duration = Duration::from_secs(5);
+/// How long an end may take to say that it is.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);

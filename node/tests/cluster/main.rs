@@ -14,5 +14,6 @@ mod notices;
 mod partitions;
 mod ranch;
 mod restarts;
+mod silence;
 mod weather;
 mod wires;

@@ -152,6 +152,11 @@ impl Ranch {
         std::fs::remove_dir_all(&self.root).expect("the data can be deleted");
     }
 
+    /// Where a node listens.
+    pub fn addr(&self, node: NodeId) -> String {
+        self.config.node(&node.to_string()).expect("it is configured").addr.clone()
+    }
+
     /// A client that enters at this node.
     pub fn client(&self, via: NodeId) -> Client {
         let machine = &self.machines[&via];

@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::connection::LinkEnd;
 use super::wire::{Fault, Note, Wire};
+use super::{ANSWER_LIMIT, ASK_AFTER};
 use crate::ids::NodeId;
 use crate::tls::{Complaints, Security};
 
@@ -55,6 +56,8 @@ impl Dialer {
             .map_err(|source| LinkEnd::Address { source })?
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
+            .http2_keep_alive_interval(ASK_AFTER)
+            .keep_alive_timeout(ANSWER_LIMIT)
             .connect_with_connector(connector)
             .await;
         match channel {

@@ -35,7 +35,8 @@ pub struct GroupOptions {
 /// openraft's configuration, the same for all groups of a node.
 ///
 /// Snapshots are triggered by the flush of the state store, never by openraft; heartbeats of all
-/// groups are sent by one ticker of the node, so that they leave together.
+/// groups are sent by one ticker of the node, so that they leave together. How long to wait before
+/// a replica that is away is tried again, the network says.
 ///
 /// # Errors
 /// When the timers contradict each other.
@@ -57,7 +58,6 @@ pub fn config(timers: Timers, log_keep_entries: u64) -> Result<Arc<Config>, Conf
         replication_lag_threshold: log_keep_entries,
         max_payload_entries: 64,
         install_snapshot_timeout: 60_000,
-        backoff: "100ms".to_owned(),
         ..Config::default()
     };
     config.validate().map(Arc::new)
