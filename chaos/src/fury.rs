@@ -4,7 +4,7 @@
 //! time to become whole, and the next episode begins. At no instant are more nodes out of service
 //! than may fail at once, unless a fault says that it strikes all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -41,6 +41,8 @@ pub struct Fury {
     strikes: Vec<Strike>,
     episodes: usize,
     blows: usize,
+    /// Faults that have had their turn.
+    drawn: HashSet<(FaultKind, Target)>,
     /// Whether nodes that end by themselves are started again.
     supervised: bool,
     /// Old backups that were restored.
@@ -70,6 +72,7 @@ impl Fury {
             strikes: Vec::new(),
             episodes: 0,
             blows: 0,
+            drawn: HashSet::new(),
             supervised: false,
             restored: 0,
             copies: None,
@@ -201,8 +204,13 @@ impl Fury {
     async fn another(&mut self, plan: &Plan, held: &[Held]) -> Result<Option<Held>, HarnessError> {
         let rng = &mut self.rng;
         let ranch = &self.ranch;
-        let may = |kind: FaultKind| may_change(kind, ranch, plan.scenario.ranch.nodes);
-        let Some(spec) = plan.scenario.choose(plan.world, rng, may) else { return Ok(None) };
+        let may = |spec: &FaultSpec| may_change(spec.kind, ranch, plan.scenario.ranch.nodes);
+        // A short run, too, shows each of its faults: none again before all have had their turn.
+        let fresh = |spec: &FaultSpec| may(spec) && !self.drawn.contains(&(spec.kind, spec.target));
+        let drawn = plan.scenario.choose(plan.world, rng, fresh);
+        let drawn = drawn.or_else(|| plan.scenario.choose(plan.world, rng, may));
+        let Some(spec) = drawn else { return Ok(None) };
+        self.drawn.insert((spec.kind, spec.target));
         if held.iter().any(|one| one.strike.kind.clashes(spec.kind)) {
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use ranch_chaos::bugs::{self, Bug, Caught};
 use ranch_chaos::check::search::{Sampling, search};
 use ranch_chaos::run::Plan;
 use ranch_chaos::scenario::Topology;
+use ranch_chaos::world::sign_of_life;
 use ranch_chaos::{HarnessError, Scenario, World, history, report, run};
 
 /// Breaks a ranch on purpose and judges what its clients were answered.
@@ -106,6 +107,7 @@ fn carry_out(args: RunArgs) -> Result<ExitCode, HarnessError> {
     if scenario.ranch.topology == Topology::Namespaces && args.world.is_none() {
         return World::enter();
     }
+    let _alive = args.world.map(|_| sign_of_life()).transpose()?;
     let minutes = args.minutes.unwrap_or(scenario.minutes);
     let plan = Plan {
         duration: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),

@@ -1,8 +1,11 @@
 //! Sees to it that no process outlives the harness, also when the harness itself is killed.
 //!
 //! A shell stands by with a pipe to the harness. It is told of every process group started and
-//! ended; when the pipe closes, for whatever reason, it kills the groups still alive, and removes
-//! the directories it was told of.
+//! ended; when the pipe closes, for whatever reason, it kills the groups still alive, thaws what is
+//! frozen, and removes the directory it was told of.
+//!
+//! A process that writes to a frozen file system cannot be killed, nor can its world end: if the
+//! harness dies while it stalls a disk, somebody outside must thaw it.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -15,9 +18,23 @@ use crate::error::HarnessError;
 const SCRIPT: &str = r#"
 alive=" "
 dir=
+watcher=
+# Processes that see a file system below the directory.
+seeing() { grep -lsF " $dir/" /proc/[0-9]*/mountinfo; }
+# Thaws those file systems, in the world they are in. Most are not frozen, which is no harm.
+thaw() {
+    for mounts in $(seeing); do
+        while read -r _ _ _ _ mount _; do
+            case "$mount" in
+                "$dir"/*) nsenter --mount="${mounts%/*}/ns/mnt" fsfreeze --unfreeze "$mount" ;;
+            esac
+        done <"$mounts"
+    done
+}
 while read -r verb pid; do
     case "$verb" in
         removes) dir=$pid ;;
+        watches) (read -r _ <"$pid"; thaw) & watcher=$! ;;
         started) alive="$alive$pid " ;;
         ended)
             kept=" "
@@ -26,6 +43,14 @@ while read -r verb pid; do
     esac
 done
 for pid in $alive; do kill -s KILL -- "-$pid" 2>/dev/null; done
+# Without its mount points nobody could thaw them any more, so they are removed after that.
+tries=100
+while [ -n "$watcher" ] && [ -n "$(seeing)" ] && [ "$tries" -gt 0 ]; do
+    thaw
+    sleep 0.1
+    tries=$((tries - 1))
+done
+[ -z "$watcher" ] || kill "$watcher"
 # Whoever still writes there is about to end.
 tries=100
 while [ -n "$dir" ] && [ -e "$dir" ] && [ "$tries" -gt 0 ]; do
@@ -72,6 +97,12 @@ impl Reaper {
     /// Takes note of the one directory to remove in the end.
     pub fn removes(&self, dir: &Path) {
         self.tell("removes", &dir.display());
+    }
+
+    /// Has it thaw what is frozen below the directory to remove as soon as the process that holds
+    /// this FIFO open has ended.
+    pub fn watches(&self, fifo: &Path) {
+        self.tell("watches", &fifo.display());
     }
 
     fn tell(&self, verb: &str, what: &dyn std::fmt::Display) {

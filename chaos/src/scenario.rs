@@ -306,9 +306,9 @@ impl Scenario {
         &self,
         world: Option<World>,
         rng: &mut fastrand::Rng,
-        may: impl Fn(FaultKind) -> bool,
+        may: impl Fn(&FaultSpec) -> bool,
     ) -> Option<&FaultSpec> {
-        let can = |fault: &&FaultSpec| lacks(fault, world).is_none() && may(fault.kind);
+        let can = |fault: &&FaultSpec| lacks(fault, world).is_none() && may(fault);
         let here = || self.faults.iter().filter(can);
         let mut left = rng.u32(0..here().map(|fault| fault.weight).sum::<u32>().max(1));
         here().find(|fault| match left.checked_sub(fault.weight) {

@@ -4,15 +4,18 @@
 //! All that a run makes in there (bridges, cables, mounts, loop devices, processes) belongs to
 //! those namespaces. The kernel removes it with them, and them with the process that began them, so
 //! nothing is left behind, however the harness ends. What remains outside, one directory, is
-//! removed by the shell of [`crate::reaper`].
+//! removed by the shell of [`crate::reaper`], which also thaws a disk that was stalled when the
+//! harness was killed: until then the kernel cannot end whoever writes there.
 
 pub mod disk;
 pub mod network;
 pub mod relay;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::process::{ExitCode, ExitStatus};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::process::{Child, Command};
 use tokio::signal::ctrl_c;
 
@@ -33,6 +36,8 @@ pub enum World {
 /// The namespaces that make a world. The first process in it ends when `unshare` does.
 const NAMESPACES: [&str; 7] =
     ["--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"];
+/// A FIFO in the directory that remains outside, which the harness inside holds open.
+const ALIVE: &str = "alive";
 /// Added where the caller is not root.
 const AS_ROOT_INSIDE: [&str; 2] = ["--user", "--map-root-user"];
 
@@ -77,6 +82,10 @@ impl World {
         let reaper = Reaper::start()?;
         reaper.removes(scratch.path());
         let starting = "starting in a world of its own";
+        let fifo = scratch.path().join(ALIVE);
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .map_err(|error| HarnessError::io(starting)(error.into()))?;
+        reaper.watches(&fifo);
         let this = std::env::current_exe().map_err(HarnessError::io(starting))?;
         // In this thread: the signal of its death is what ends the world.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -94,6 +103,17 @@ impl World {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(ExitCode::from(code.unwrap_or(2)))
     }
+}
+
+/// To be held by the harness in a world for as long as it lives, so that its end is noticed outside.
+///
+/// # Errors
+/// When this process was not started by [`World::enter`].
+pub fn sign_of_life() -> Result<File, HarnessError> {
+    let fifo = std::env::temp_dir().join(ALIVE);
+    // For both ways: whoever reads it may not have come yet, and is not waited for.
+    let opened = File::options().read(true).write(true).open(fifo);
+    opened.map_err(HarnessError::io("finding the way into this world"))
 }
 
 /// Waits for a process that is to deal with Ctrl-C itself.

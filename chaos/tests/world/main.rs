@@ -98,6 +98,42 @@ impl Waiting {
         pids().filter(sees).collect()
     }
 
+    /// Freezes the disk of the first node and has a process write to it, which nobody can kill then.
+    async fn stalls_a_disk(&self) {
+        let (sees, mount) = self.mounted().into_iter().find_map(|pid| self.disk(pid)).unwrap();
+        let write = format!("fsfreeze --freeze {mount} && echo more > {mount}/more");
+        let pid = sees.to_string();
+        let mut writer = Command::new("nsenter")
+            .args(["--target", &pid, "--mount", "--pid", "sh", "-c", &write])
+            .spawn()
+            .unwrap();
+        let stuck = async || {
+            let state = |pid: i32| fs::read_to_string(format!("/proc/{pid}/stat"));
+            let is_stuck = |pid| state(pid).is_ok_and(|stat| stat.contains(") D "));
+            self.processes().into_iter().any(is_stuck).then_some(())
+        };
+        until("a write that cannot go on", LIMIT, stuck).await.unwrap();
+        // It ends with what it started in there, whatever becomes of this test.
+        std::thread::spawn(move || writer.wait());
+    }
+
+    /// A disk of a node that this process sees.
+    fn disk(&self, pid: i32) -> Option<(i32, String)> {
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+        let place = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+        let ours = |mount: &String| mount.starts_with(self.path()) && mount.ends_with("disk1");
+        mounts.lines().filter_map(place).find(ours).map(|mount| (pid, mount))
+    }
+
+    /// The harness inside the world.
+    fn inside(&self) -> Pid {
+        let is_harness = |pid: &i32| {
+            let program = fs::read_link(format!("/proc/{pid}/exe"));
+            program.is_ok_and(|program| program.ends_with("ranch-chaos"))
+        };
+        self.processes().into_iter().find(is_harness).and_then(Pid::from_raw).unwrap()
+    }
+
     /// The network namespaces its processes are in, but for this test's own.
     fn networks(&self) -> BTreeSet<PathBuf> {
         let of = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
@@ -169,6 +205,24 @@ async fn nothing_is_left_of_a_harness_that_was_killed() {
     kill_process(pid(&waiting.harness), Signal::KILL).unwrap();
     waiting.harness.wait().unwrap();
     waiting.is_gone().await;
+}
+
+/// What writes to a frozen disk cannot be killed, and keeps its world until somebody thaws it.
+#[tokio::test]
+async fn nothing_is_left_of_a_harness_that_was_killed_while_a_disk_stalled() {
+    if granted() != Some(World::Root) {
+        return;
+    }
+    let victims: [fn(&Waiting) -> Pid; 2] = [|waiting| pid(&waiting.harness), Waiting::inside];
+    for victim in victims {
+        let mut waiting = Waiting::start();
+        waiting.is_up().await;
+        waiting.stalls_a_disk().await;
+        kill_process(victim(&waiting), Signal::KILL).unwrap();
+        let ended = async || waiting.harness.try_wait().unwrap();
+        until("the harness to end", LIMIT, ended).await.unwrap();
+        waiting.is_gone().await;
+    }
 }
 
 #[tokio::test]
