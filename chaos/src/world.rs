@@ -105,7 +105,7 @@ impl World {
     }
 }
 
-/// To be held by the harness in a world for as long as it lives, so that its end is noticed outside.
+/// To be held by the harness in a world as long as it lives, so that its end is noticed outside.
 ///
 /// # Errors
 /// When this process was not started by [`World::enter`].

@@ -181,19 +181,18 @@ async fn a_damaged_majority_is_kept_as_it_is() {
 /// Whether the manifest was written after a table file, so that the state on disk is known to need
 /// one. A table that a flush had not finished when the process ended is thrown away at the start.
 fn is_flushed(dir: &Path) -> bool {
-    let files = fs::read_dir(dir.join("state/db")).unwrap().map(|entry| entry.unwrap());
+    let files = fs::read_dir(dir.join("state/db")).unwrap().map(|entry| entry.unwrap().path());
     let (mut tables, mut manifests) = (Vec::new(), Vec::new());
-    for file in files {
-        let name = file.file_name().into_string().unwrap();
+    for path in files {
         // A file may be gone by now.
-        let Ok(written) = file.metadata().and_then(|found| found.modified()) else { continue };
-        if name.ends_with(".sst") {
+        let Ok(written) = fs::metadata(&path).and_then(|found| found.modified()) else { continue };
+        if path.extension() == Some("sst".as_ref()) {
             tables.push(written);
-        } else if name.starts_with("MANIFEST") {
+        } else if path.file_name().unwrap().as_encoded_bytes().starts_with(b"MANIFEST") {
             manifests.push(written);
         }
     }
-    manifests.iter().max() > tables.iter().min() && !tables.is_empty()
+    !tables.is_empty() && manifests.iter().max() > tables.iter().min()
 }
 
 fn damage_identity(dir: &Path) {

@@ -98,7 +98,7 @@ impl Waiting {
         pids().filter(sees).collect()
     }
 
-    /// Freezes the disk of the first node and has a process write to it, which nobody can kill then.
+    /// Freezes the first node's disk and has a process write to it, which nobody can kill then.
     async fn stalls_a_disk(&self) {
         let (sees, mount) = self.mounted().into_iter().find_map(|pid| self.disk(pid)).unwrap();
         let write = format!("fsfreeze --freeze {mount} && echo more > {mount}/more");
