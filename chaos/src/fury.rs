@@ -12,7 +12,7 @@ use fastrand::Rng;
 use crate::cluster::Cluster;
 use crate::error::HarnessError;
 use crate::fault::{Blow, FaultKind, FaultSpec, Need, Target, Wound};
-use crate::ranch::Ranch;
+use crate::ranch::{OLD_COPY, Ranch};
 use crate::run::Plan;
 use crate::states::States;
 use crate::verdict::Strike;
@@ -174,8 +174,8 @@ impl Fury {
             };
             let whole = self.ranch.wait_cluster("the ranch to be whole", limit, settled).await;
             // Until it is found out, a node from an old backup looks as good as any.
-            let returned = self.ranch.returned() >= self.restored;
-            if whole.is_ok() && returned && self.leavers_end(end).await {
+            let found_out = self.ranch.returned(OLD_COPY) >= self.restored;
+            if whole.is_ok() && found_out && self.leavers_end(end).await {
                 return Ok(true);
             }
         }

@@ -24,6 +24,8 @@ use crate::world::network::{Network, ROUTER_NAME};
 use crate::world::relay::Relay;
 use members::Members;
 
+/// What a node's log calls data from an old backup.
+pub const OLD_COPY: &str = "was an older copy";
 /// The admin key every ranch under test is given.
 pub const ADMIN_KEY: &str = "pmb-v1-5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
 /// How long a ranch may take to serve after a start: generous, for machines under load.
@@ -135,11 +137,13 @@ impl Ranch {
         self.nodes.values_mut().try_for_each(Process::revive)
     }
 
-    /// How often nodes have set their data aside and come back empty, by what their logs say.
+    /// How often nodes have set their data aside for this reason, all or a part of it, and come back
+    /// empty, by what their logs say.
     #[must_use]
-    pub fn returned(&self) -> usize {
+    pub fn returned(&self, because: &str) -> usize {
         let logs = self.nodes.values().map(Process::log);
-        logs.map(|log| log.matches("this node comes back empty").count()).sum()
+        let such = |line: &&str| line.contains("comes back empty") && line.contains(because);
+        logs.map(|log| log.lines().filter(such).count()).sum()
     }
 
     /// Kills all nodes at one moment, leaving the router.

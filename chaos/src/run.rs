@@ -13,7 +13,7 @@ use crate::footprint::Footprint;
 use crate::fury::{Fury, WHOLE_WAIT};
 use crate::history::Operation;
 use crate::layout::Layout;
-use crate::ranch::{ADMIN_KEY, Ranch};
+use crate::ranch::{ADMIN_KEY, OLD_COPY, Ranch};
 use crate::scenario::{Promise, RanchShape, Scenario};
 use crate::states::States;
 use crate::verdict::{Evidence, Strike, Times, Verdict};
@@ -118,10 +118,10 @@ pub async fn run(plan: &Plan, say: impl Fn(String)) -> Result<Outcome, HarnessEr
     let history = running.finish().await?;
     let states = States::compare(&mut ranch, plan.scenario.needs(Need::Disks, plan.world)).await?;
     let after = Footprint::of(ranch.node_pids());
-    let (snapshots, returned) = (ranch.snapshots_sent(), ranch.returned());
+    let (snapshots, found_out) = (ranch.snapshots_sent(), ranch.returned(OLD_COPY));
     let logs = ranch.logs();
     drop(ranch);
-    let mut outcome = judge(plan, history, strikes, (returned, states));
+    let mut outcome = judge(plan, history, strikes, (found_out, states));
     outcome.logs = logs;
     for (_, verdict) in outcome.verdicts.iter_mut().filter(|(one, _)| *one == Promise::R10) {
         *verdict = after.weigh(&before, verdict.clone());
@@ -161,7 +161,7 @@ fn judge(
     plan: &Plan,
     history: Vec<Operation>,
     strikes: Vec<Strike>,
-    (returned, states): (usize, States),
+    (found_out, states): (usize, States),
 ) -> Outcome {
     let mut violations = check(&history).err().unwrap_or_default();
     let sampling = Sampling { seed: plan.seed, ..Sampling::default() };
@@ -173,7 +173,7 @@ fn judge(
         history: &history,
         violations: &violations,
         strikes: &strikes,
-        returned,
+        found_out,
         states: &states,
         slack: plan.slack,
     };

@@ -92,8 +92,8 @@ pub struct Evidence<'a> {
     pub violations: &'a [Violation],
     /// The faults.
     pub strikes: &'a [Strike],
-    /// How often nodes set their data aside and came back empty.
-    pub returned: usize,
+    /// How often nodes set aside what was an old copy, and came back empty.
+    pub found_out: usize,
     /// How all copies of every shard compared in the end.
     pub states: &'a States,
     /// Promised times are stretched by this, for builds and machines that are slow.

@@ -38,9 +38,12 @@ const PIPELINE: usize = 64;
 /// A follower that leaves an append unanswered for so long is asked anew. Longer than a slow
 /// fsync, shorter than an operator's patience.
 const APPEND_LIMIT: Duration = Duration::from_secs(5);
-/// Between attempts to reach a replica that is away: no longer than a link takes to find that it
-/// is back. openraft's own back-off doubles up to a second, and so long nothing would be committed
-/// when the only other follower left has just been restarted.
+/// An append to a replica that is away waits so long for its return, so that nothing is read from
+/// the log meanwhile, and what there is goes out when it is back.
+const RETURN_WAIT: Duration = Duration::from_millis(200);
+/// Between attempts at a replica that was away, until one has succeeded. openraft's own back-off
+/// doubles up to a second, and so long nothing would be committed when the only other follower
+/// left has just been restarted.
 const AWAY_RETRY: Duration = Duration::from_millis(50);
 /// Between attempts at a replica that will not take what it is sent, which are as dear as the
 /// first: one without room, or one that refused a snapshot.
@@ -160,6 +163,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     {
         Box::pin(async move {
             let link = self.link(self.appends)?;
+            if tokio::time::timeout(RETURN_WAIT, link.connected()).await.is_err() {
+                return Err(unreachable(&"there is no connection to the node"));
+            }
             let peer = &*self;
             // Queued when taken from the input, so their order is openraft's.
             let sent = input.map(move |rpc| peer.send_append(&link, &rpc));

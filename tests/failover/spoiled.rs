@@ -74,7 +74,7 @@ async fn copies_are_alike_under_load() {
     let found: Comparison = serde_json::from_str(&json).unwrap();
     assert_eq!(States::judge(&found), States { groups: 5, copies: 15, faults: Vec::new() });
     judge(&ranch, running).await;
-    assert_eq!(ranch.returned(), 0);
+    assert_eq!(ranch.returned(""), 0);
 }
 
 /// R9: a copy with another byte is found when somebody asks, named, and replaced by itself.

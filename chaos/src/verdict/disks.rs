@@ -81,9 +81,9 @@ impl Evidence<'_> {
             .filter(|violation| wrong.iter().any(|promise| violation.concerns(*promise)));
         let mut broken: Vec<_> = served.map(ToString::to_string).collect();
         broken.extend(self.states.faults.iter().cloned());
-        let returned = self.returned;
-        if returned < stale {
-            broken.push(format!("{stale} backups were restored, {returned} were found out"));
+        let found_out = self.found_out;
+        if found_out < stale {
+            broken.push(format!("{stale} backups were restored, {found_out} were found out"));
         }
         if !broken.is_empty() {
             return Verdict::Broken(broken);
@@ -93,7 +93,7 @@ impl Evidence<'_> {
             return Verdict::NotShown("the copies were not compared".to_owned());
         }
         Verdict::Kept(format!(
-            "{rotten} damages and {stale} old backups, {returned} nodes refilled, nothing served; \
+            "{rotten} damages and {stale} old backups, all of those found out, nothing served; \
              {copies} copies of {groups} groups alike"
         ))
     }

@@ -49,7 +49,7 @@ fn judged(promise: Promise, history: &[Operation], strikes: &[Strike]) -> Verdic
         history,
         violations: &[],
         strikes,
-        returned: 0,
+        found_out: 0,
         states: &alike(),
         slack: 1.0,
     };
@@ -107,7 +107,7 @@ fn a_violation_breaks_the_promise_it_is_about() {
         history: &history,
         violations: &[lost],
         strikes: &strikes,
-        returned: 0,
+        found_out: 0,
         states: &alike(),
         slack: 1.0,
     };
@@ -133,7 +133,7 @@ fn faults_that_do_nothing_fail_a_run_unless_they_are_few() {
         let (history, violations) = (&[][..], &[][..]);
         let scenario = &scenario;
         let (strikes, states) = (&strikes, &alike());
-        Evidence { scenario, history, violations, strikes, returned: 0, states, slack: 1.0 }
+        Evidence { scenario, history, violations, strikes, found_out: 0, states, slack: 1.0 }
             .toothless()
     };
     assert_eq!(of(&[Some(0)]), ["Partition, 1 of 1"]);
@@ -159,7 +159,7 @@ fn what_overlapped_is_told_apart_and_has_until_all_is_calm() {
         history: &history,
         violations: &[],
         strikes,
-        returned: 0,
+        found_out: 0,
         states: &alike(),
         slack: 1.0,
     };
@@ -228,14 +228,14 @@ fn full_disks_are_to_be_said_soon_and_forgotten_soon() {
 fn every_old_backup_must_be_found_out() {
     let scenario = Scenario::find("stale-backup").unwrap();
     let (history, strikes) = (writes(0.0..8.0), [strike(FaultKind::StaleBackup)]);
-    let verdict = |returned, states: &States| {
+    let verdict = |found_out, states: &States| {
         let violations = &[];
         let evidence = Evidence {
             scenario: &scenario,
             history: &history,
             violations,
             strikes: &strikes,
-            returned,
+            found_out,
             states,
             slack: 1.0,
         };

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
 
@@ -71,6 +71,7 @@ impl LinkOptions {
 /// A link to one peer. Dropping it closes the connection.
 pub struct Link {
     current: Arc<RwLock<Option<Connected>>>,
+    up: Arc<Notify>,
     heard: Arc<Heard>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -100,9 +101,18 @@ impl Link {
     ) -> Self {
         let current = Arc::new(RwLock::new(None));
         let heard = Arc::new(Heard::new());
-        let (shared, ears) = (Arc::clone(&current), Arc::clone(&heard));
-        let keeper = Keeper { node, addr, options, dialer, gate, current: shared, heard: ears };
-        Self { current, heard, task: tokio::spawn(keeper.run()) }
+        let up = Arc::new(Notify::new());
+        let keeper = Keeper {
+            node,
+            addr,
+            options,
+            dialer,
+            gate,
+            current: Arc::clone(&current),
+            up: Arc::clone(&up),
+            heard: Arc::clone(&heard),
+        };
+        Self { current, up, heard, task: tokio::spawn(keeper.run()) }
     }
 
     /// Queues a request. It is on its way, in order, when this returns.
@@ -162,6 +172,20 @@ impl Link {
         self.heard.peer()
     }
 
+    /// Waits until a connection stands.
+    pub async fn connected(&self) {
+        loop {
+            let up = self.up.notified();
+            tokio::pin!(up);
+            // From here on it hears of one, also before it is waited for.
+            up.as_mut().enable();
+            if self.is_connected() {
+                return;
+            }
+            up.await;
+        }
+    }
+
     /// Whether a connection stands at this moment.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -211,6 +235,7 @@ struct Keeper {
     dialer: Dialer,
     gate: Gate,
     current: Arc<RwLock<Option<Connected>>>,
+    up: Arc<Notify>,
     heard: Arc<Heard>,
 }
 
@@ -267,6 +292,7 @@ impl Keeper {
             Ok((connected, line, inbound)) => {
                 tracing::debug!(peer = %self.addr, "link up");
                 *self.current.write() = Some(connected.clone());
+                self.up.notify_waiters();
                 match self.serve(&connected, inbound).await {
                     LinkEnd::Stream { status } => line.end(*status),
                     end => end,
