@@ -137,8 +137,8 @@ impl Ranch {
         self.nodes.values_mut().try_for_each(Process::revive)
     }
 
-    /// How often nodes have set their data aside for this reason, all or a part of it, and come back
-    /// empty, by what their logs say.
+    /// How often nodes have set their data aside and come back empty for a reason with these words,
+    /// by what their logs say.
     #[must_use]
     pub fn returned(&self, because: &str) -> usize {
         let logs = self.nodes.values().map(Process::log);

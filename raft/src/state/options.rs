@@ -31,6 +31,8 @@ impl Default for StateOptions {
 /// Texts from this size on live in blob files, so that compaction does not rewrite them.
 const BLOB_MIN_BYTES: u64 = 8 << 10;
 const BLOB_FILE_BYTES: u64 = 64 << 20;
+/// Starts writing files back early, so that an fsync of the log does not wait for them all.
+const BYTES_PER_SYNC: u64 = 1 << 20;
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 
@@ -46,7 +48,7 @@ impl StateOptions {
         options.set_memtable_whole_key_filtering(true);
         options.set_max_open_files(self.open_files_max);
         options.set_max_background_jobs(2);
-        options.set_bytes_per_sync(1 << 20);
+        options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_disable_auto_compactions(!self.merge_files);
         // Otherwise the kernel is told to read nothing ahead, and whoever reads all rows (backups,
         // snapshots, comparisons) waits for the disk at every blob.
@@ -69,6 +71,7 @@ impl StateOptions {
     /// level, but compactions soon write them anew, with blobs, so little time is spent on them.
     pub(crate) fn staging() -> Options {
         let mut options = tables(&Cache::new_lru_cache(1 << 20));
+        options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
         options
     }
