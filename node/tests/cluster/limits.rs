@@ -79,6 +79,7 @@ async fn a_day_has_so_many_calls_whoever_leads() {
     assert_eq!(counted.calls_today, PER_DAY, "refusals are not counted");
     assert_eq!(counted.calls[0].method(), CallMethod::Load);
     ranch.boot(leader).await;
+    ranch.end().await;
 }
 
 /// Waits until a replica's rows hold so many calls.

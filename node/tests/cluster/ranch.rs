@@ -42,6 +42,8 @@ impl Drop for Machine {
         // Only after a test has failed: otherwise it was killed or stopped, which waits.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+            // Else it would still be at work when the process ends, and that be aborted.
+            assert!(std::thread::panicking(), "a ranch that was not ended");
         }
     }
 }
