@@ -103,6 +103,19 @@ impl Peer {
         link.ok_or_else(|| unreachable(&"the node's address is not known"))
     }
 
+    /// The link for appends, waited for. openraft asks again at once when there is none.
+    async fn standing_link(&self) -> Result<Arc<Link>, RPCError<TypeConfig>> {
+        let end = tokio::time::Instant::now() + RETURN_WAIT;
+        let link = self.link(self.appends);
+        if let Ok(link) = &link
+            && tokio::time::timeout_at(end, link.connected()).await.is_ok()
+        {
+            return Ok(Arc::clone(link));
+        }
+        tokio::time::sleep_until(end).await;
+        link.and(Err(unreachable(&"there is no connection to the node")))
+    }
+
     async fn call(
         &self,
         body: request::Body,
@@ -162,10 +175,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
-            let link = self.link(self.appends)?;
-            if tokio::time::timeout(RETURN_WAIT, link.connected()).await.is_err() {
-                return Err(unreachable(&"there is no connection to the node"));
-            }
+            let link = self.standing_link().await?;
             let peer = &*self;
             // Queued when taken from the input, so their order is openraft's.
             let sent = input.map(move |rpc| peer.send_append(&link, &rpc));

@@ -7,6 +7,7 @@ pub mod convert;
 mod damage;
 pub mod group;
 pub mod log;
+mod rocks;
 mod rocks_metrics;
 pub mod state;
 pub mod types;

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options,
     ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::engine::{EngineError, EngineWriter, LogEngine, Row, Visit};
 use super::options::LogOptions;
 use crate::damage::is_read_failure;
+use crate::rocks;
 use crate::rocks_metrics::BACKGROUND_ERRORS;
 
 /// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
@@ -25,8 +26,6 @@ const WRITE_BUFFERS: i32 = 4;
 const TABLE_BYTES: u64 = 64 << 20;
 /// Write-ahead files kept for reuse.
 const RECYCLED_FILES: usize = 2;
-/// Starts writing table files back early, so that an fsync of the log does not wait for them all.
-const BYTES_PER_SYNC: u64 = 1 << 20;
 
 /// An open database.
 pub(super) struct RocksEngine {
@@ -58,7 +57,7 @@ impl RocksEngine {
 }
 
 fn database_options(options: &LogOptions) -> Options {
-    let mut o = Options::default();
+    let mut o = rocks::options();
     o.create_if_missing(true);
     o.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     o.set_recycle_log_file_num(RECYCLED_FILES);
@@ -69,14 +68,8 @@ fn database_options(options: &LogOptions) -> Options {
     // One thread writes: what lets several share the memtable only costs.
     o.set_allow_concurrent_memtable_write(false);
     o.set_enable_write_thread_adaptive_yield(false);
-    o.set_max_background_jobs(2);
-    o.set_bytes_per_sync(BYTES_PER_SYNC);
     o.set_avoid_unnecessary_blocking_io(true);
-    o.set_log_level(LogLevel::Warn);
-    o.set_keep_log_file_num(4);
     o.set_max_log_file_size(1 << 20);
-    o.set_stats_dump_period_sec(0);
-    o.set_stats_persist_period_sec(0);
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
     table.set_block_size(BLOCK_BYTES);

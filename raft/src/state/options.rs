@@ -1,6 +1,8 @@
 //! How the state database is tuned: memory bounded first, then few bytes written, then speed.
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
+
+use crate::rocks;
 
 /// Sizes a node chooses for its state database.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +33,6 @@ impl Default for StateOptions {
 /// Texts from this size on live in blob files, so that compaction does not rewrite them.
 const BLOB_MIN_BYTES: u64 = 8 << 10;
 const BLOB_FILE_BYTES: u64 = 64 << 20;
-/// Starts writing files back early, so that an fsync of the log does not wait for them all.
-const BYTES_PER_SYNC: u64 = 1 << 20;
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 
@@ -47,8 +47,6 @@ impl StateOptions {
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_memtable_whole_key_filtering(true);
         options.set_max_open_files(self.open_files_max);
-        options.set_max_background_jobs(2);
-        options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_disable_auto_compactions(!self.merge_files);
         // Otherwise the kernel is told to read nothing ahead, and whoever reads all rows (backups,
         // snapshots, comparisons) waits for the disk at every blob.
@@ -59,10 +57,7 @@ impl StateOptions {
         options.set_blob_compression_type(DBCompressionType::Lz4);
         options.set_enable_blob_gc(true);
         options.set_blob_gc_force_threshold(0.5);
-        options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
-        options.set_log_level(LogLevel::Warn);
-        options.set_stats_dump_period_sec(0);
         options
     }
 
@@ -71,7 +66,6 @@ impl StateOptions {
     /// level, but compactions soon write them anew, with blobs, so little time is spent on them.
     pub(crate) fn staging() -> Options {
         let mut options = tables(&Cache::new_lru_cache(1 << 20));
-        options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
         options
     }
@@ -86,7 +80,7 @@ fn tables(cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    let mut options = Options::default();
+    let mut options = rocks::options();
     options.set_block_based_table_factory(&blocks);
     // Fast everywhere but in the last level, which holds most bytes and is written least.
     options.set_compression_type(DBCompressionType::Lz4);

@@ -1,0 +1,18 @@
+//! What the databases of a node have in common.
+
+use rocksdb::{LogLevel, Options};
+
+/// Starts writing table files back early, so that an fsync of the log does not wait for them all.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+
+/// Options to begin with: background work that leaves a small machine to others, and little said.
+pub(crate) fn options() -> Options {
+    let mut options = Options::default();
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options
+}
