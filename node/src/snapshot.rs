@@ -17,7 +17,7 @@ use ranch_raft::convert::{
 };
 use ranch_raft::group::GroupCore;
 use ranch_raft::state::{
-    SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage, StateError, StateStore,
+    SnapshotPiece, SnapshotSink, SnapshotSource, StateError, StateStore,
 };
 use ranch_raft::types::{SnapshotMeta, TypeConfig, Vote};
 use tokio::sync::{Semaphore, mpsc};
@@ -232,14 +232,16 @@ impl Incoming {
         core: &GroupCore,
     ) -> Result<SnapshotReply, Status> {
         let group = core.group();
-        let mut stage = SnapshotStage::begin(store, group, self.meta.clone())
-            .map_err(|error| refuse(&error))?;
-        let staged: SnapshotHandle = loop {
+        let sink = SnapshotSink::open(store, group, self.meta.clone());
+        let mut sink = sink.map_err(|error| refuse(&error))?;
+        let staged = loop {
             match next(&mut parts).await? {
                 Some(What::Chunk(chunk)) => {
-                    stage = blocking(move || stage.push(&chunk).map(|()| stage)).await?;
+                    sink = sink.push(chunk).await.map_err(|error| refuse(&error))?;
                 }
-                Some(What::End(end)) => break blocking(move || stage.finish(&end)).await?,
+                Some(What::End(end)) => {
+                    break sink.finish(end).await.map_err(|error| refuse(&error))?;
+                }
                 Some(What::Head(_)) | None => {
                     return Err(Status::data_loss("the snapshot broke off"));
                 }
@@ -258,13 +260,6 @@ async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<What>, Statu
     let part = tokio::time::timeout(PART_LIMIT, parts.message()).await;
     let part = part.map_err(|_| Status::deadline_exceeded("the sender fell silent"))??;
     Ok(part.and_then(|part| part.what))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
-) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Status::internal(error.to_string()))?.map_err(|error| refuse(&error))
 }
 
 fn refuse(error: &StateError) -> Status {

@@ -3,6 +3,7 @@
 //!
 //! Only this crate opens `RocksDB`. It knows nothing of sockets, HTTP or placement.
 
+pub mod background;
 pub mod convert;
 mod damage;
 pub mod group;

@@ -47,7 +47,7 @@ pub use shard::{
     STEP_MAX_MS,
 };
 pub use snapshot::{
-    SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage,
+    SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource, SnapshotStage,
 };
 pub use store::StateStore;
 

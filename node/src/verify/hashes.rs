@@ -1,5 +1,5 @@
 //! Hashing the rows of a replica when the leader asks for it: one at a time a node, at a bounded
-//! rate, on threads that may block.
+//! rate, on threads of their own.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use ranch_proto::schema::{HashRows, KindHash, RowsHash, reply, rows_hash::State};
 use ranch_proto::{GroupId, ReplicaId};
+use ranch_raft::background;
 use ranch_raft::state::{HashAt, StateError, hash_at};
 use tokio::sync::watch;
 
@@ -99,12 +100,15 @@ impl Replicas {
         let (store, version) = (Arc::clone(&self.shared.store), self.shared.version.clone());
         let at = (group, asked.index);
         let make = |told: watch::Sender<_>, mut pace: Pace| {
-            tokio::task::spawn_blocking(move || {
+            let started = background::spawn(format!("hash-{group}"), move || {
                 let hashed =
                     hash_at(&store, at, REACH_MAX, |bytes| !told.is_closed() && pace.keep(bytes));
                 drop(store);
                 told.send_replace(Some(outcome(hashed, version)));
             });
+            if let Err(error) = started {
+                tracing::warn!(%group, "cannot start a thread to hash rows: {error}");
+            }
         };
         let mut hash = self.verifier.hashes.job((group, target), asked.index, make);
         let had = tokio::time::timeout(POLL_MAX, hash.wait_for(Option::is_some)).await;

@@ -5,7 +5,6 @@
 //! totals say: a backup that lacks something is none.
 
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use ranch_proto::backup::{self, Chunk, Cutter};
@@ -15,6 +14,7 @@ use ranch_proto::schema::{BackupScroll, CopiedTenant, Usage};
 use ranch_proto::value::{BodyRow, ScrollHeader};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::background;
 use crate::state::batch::decode_applied;
 use crate::state::error::StateError;
 use crate::state::shard::UsageRow;
@@ -56,8 +56,7 @@ impl CopySource {
         let (opened, opening) = oneshot::channel();
         let (out, pieces) = mpsc::channel(AHEAD);
         let store = Arc::clone(store);
-        let name = format!("copy-{group}");
-        let spawned = thread::Builder::new().name(name).spawn(move || {
+        let spawned = background::spawn(format!("copy-{group}"), move || {
             let last = read(&store, group, opened, &out);
             if let Err(error) = &last {
                 store.note_damage(error);

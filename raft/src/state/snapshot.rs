@@ -2,11 +2,12 @@
 //!
 //! Building one costs nothing: it only says up to where this node's state is on disk, which is
 //! how far the log may be purged. The rows are read when a follower needs them ([`source`]),
-//! collected in a file at the other end ([`stage`]), and put in place of the old ones by a single
+//! collected in a file at the other end ([`sink`], [`stage`]), and put in place of the old ones by a single
 //! change of the database's manifest. So after a crash at any step the state is the old one or
 //! the new one, and the transfer simply starts again.
 
 pub(crate) mod hash;
+mod sink;
 mod source;
 mod stage;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::state::store::StateStore;
 use crate::types::TypeConfig;
 
 pub(crate) use source::applied;
+pub use sink::SnapshotSink;
 pub use source::{SnapshotPiece, SnapshotSource};
 pub(crate) use stage::StagedSnapshot;
 pub use stage::{SnapshotFault, SnapshotStage};

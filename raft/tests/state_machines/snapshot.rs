@@ -10,7 +10,7 @@ use ranch_proto::schema::{
     CallMethod, Command, MethodCalls, OpStatus, SnapshotChunk, SnapshotEnd, TenantCalls,
 };
 use ranch_raft::state::{
-    SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSource, SnapshotStage, StateError,
+    SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource, SnapshotStage, StateError,
     StateMachine, StateStore,
 };
 use ranch_raft::types::{Entry, SnapshotMeta};
@@ -46,9 +46,13 @@ fn send(store: &Arc<StateStore>) -> Sent {
 }
 
 fn receive(store: &Arc<StateStore>, sent: &Sent) -> Result<SnapshotHandle, StateError> {
-    let mut stage = SnapshotStage::begin(store, GROUP, sent.meta.clone())?;
-    sent.chunks.iter().try_for_each(|chunk| stage.push(chunk))?;
-    stage.finish(&sent.end)
+    block_on(async {
+        let mut sink = SnapshotSink::open(store, GROUP, sent.meta.clone())?;
+        for chunk in &sent.chunks {
+            sink = sink.push(chunk.clone()).await?;
+        }
+        sink.finish(sent.end.clone()).await
+    })
 }
 
 /// A replica with scrolls, some of them large, a membership and remembered commands.

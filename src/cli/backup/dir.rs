@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ranch_proto::backup::{Digest, digest};
 use ranch_proto::hex;
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock, syncfs};
 
 use super::error::BackupError;
 use super::manifest::{ChunkRef, Manifest};
@@ -163,7 +163,12 @@ impl Dir {
             make(parent)?;
         }
         let part = path.with_extension(format!("{}{PART}", self.begun.fetch_add(1, Relaxed)));
-        let written = create(&part).and_then(|mut file| file.write_all(bytes));
+        let written = create(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            // Has it written back now, and not all of a backup at its end. A hint: no harm without.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            Ok(())
+        });
         let stored = written.and_then(|()| fs::rename(&part, &path));
         stored.map_err(|error| {
             // The first error is the one that matters.

@@ -5,7 +5,6 @@
 //! and log id cannot disagree.
 
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use ranch_proto::ids::GroupId;
@@ -14,6 +13,7 @@ use ranch_proto::schema::{SnapshotChunk, SnapshotEnd};
 use rocksdb::{DB, SnapshotWithThreadMode};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::background;
 use crate::state::batch::decode_applied;
 use crate::state::error::StateError;
 use crate::state::snapshot::hash::PairsHash;
@@ -94,8 +94,7 @@ fn start(store: &Arc<StateStore>, group: GroupId) -> Result<(Opening, Pieces), S
     let (opened, opening) = oneshot::channel();
     let (out, pieces) = mpsc::channel(AHEAD);
     let store = Arc::clone(store);
-    let name = format!("snapshot-{group}");
-    let spawned = thread::Builder::new().name(name).spawn(move || {
+    let spawned = background::spawn(format!("snapshot-{group}"), move || {
         let snapshot = store.db().snapshot();
         let meta = applied(&snapshot, group);
         let usable = meta.is_ok();
