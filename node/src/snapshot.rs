@@ -16,9 +16,7 @@ use ranch_raft::convert::{
     snapshot_meta_from_wire, snapshot_meta_to_wire, vote_from_wire, vote_to_wire,
 };
 use ranch_raft::group::GroupCore;
-use ranch_raft::state::{
-    SnapshotPiece, SnapshotSink, SnapshotSource, StateError, StateStore,
-};
+use ranch_raft::state::{SnapshotPiece, SnapshotSink, SnapshotSource, StateError, StateStore};
 use ranch_raft::types::{SnapshotMeta, TypeConfig, Vote};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;

@@ -1,15 +1,16 @@
 //! Threads for work that may wait: whole shards are read, written and hashed beside requests of
 //! clients, which may not.
 
-use std::io;
-use std::thread;
+use std::{fs, io, thread};
 
-use rustix::process::{getpriority_process, setpriority_process};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 /// Steps of `nice(2)` behind the threads that serve requests: where both want a processor, these
 /// get about a tenth of it (a step weighs 1.25, sched(7)). Far enough to be out of the way, and not
-/// so far that whoever waits for the end waits for ever.
+/// so far that whoever waits for the end, or for a lock they hold, waits for ever.
 const STEPS: i32 = 10;
+/// What `RocksDB` calls its threads for compactions.
+const COMPACTIONS: &str = "rocksdb:low";
 
 /// Starts a thread that gives way to those which serve requests.
 ///
@@ -17,13 +18,39 @@ const STEPS: i32 = 10;
 /// When the system has no more threads.
 pub fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(move || {
-        // On Linux a priority is a thread's own. Without the step the work is done all the same.
-        if let Ok(now) = getpriority_process(None) {
-            let _ = setpriority_process(None, now + STEPS);
-        }
+        step_behind(None);
         work();
     })?;
     Ok(())
+}
+
+/// Has the threads for compactions give way. To be called when a database is open: all of its
+/// threads are there then. (`RocksDB` can do so itself, but by 19 steps only, a seventieth.)
+pub(crate) fn compactions_behind() {
+    for (thread, name) in threads() {
+        if name == COMPACTIONS {
+            step_behind(Some(thread));
+        }
+    }
+}
+
+/// The threads of this process with their names; none where the system does not tell.
+fn threads() -> Vec<(Pid, String)> {
+    let listed = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = listed.filter_map(|thread| {
+        let id = Pid::from_raw(thread.file_name().to_str()?.parse().ok()?)?;
+        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+        Some((id, name.trim_end().to_owned()))
+    });
+    threads.collect()
+}
+
+/// Puts a thread behind this process's others. On Linux each has a priority of its own, whatever the
+/// names of these functions say. Where it cannot be had, the work is done all the same.
+fn step_behind(thread: Option<Pid>) {
+    if let Ok(others) = getpriority_process(Some(rustix::process::getpid())) {
+        let _ = setpriority_process(thread, others + STEPS);
+    }
 }
 
 #[cfg(test)]
@@ -31,6 +58,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::rocks;
 
     #[test]
     fn such_a_thread_is_behind_and_the_one_that_starts_it_is_not() {
@@ -41,5 +69,22 @@ mod tests {
         let behind = seen.recv().unwrap().unwrap();
         assert_eq!(behind, (before + STEPS).min(19));
         assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+
+    #[test]
+    fn compactions_are_behind_and_flushes_are_not() {
+        let others = getpriority_process(Some(rustix::process::getpid())).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let mut options = rocks::options();
+        options.create_if_missing(true);
+        let _db = rocks::open(&options, place.path()).unwrap();
+        let steps = |name: &str| {
+            let found = threads().into_iter().filter(|(_, of)| of == name);
+            let steps = found.map(|(id, _)| getpriority_process(Some(id)).unwrap() - others);
+            steps.collect::<Vec<_>>()
+        };
+        let (compactions, flushes) = (steps(COMPACTIONS), steps("rocksdb:high"));
+        assert!(!compactions.is_empty() && compactions.iter().all(|steps| *steps == STEPS));
+        assert!(!flushes.is_empty() && flushes.iter().all(|steps| *steps == 0));
     }
 }

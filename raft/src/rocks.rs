@@ -1,6 +1,10 @@
 //! What the databases of a node have in common.
 
-use rocksdb::{LogLevel, Options};
+use std::path::Path;
+
+use rocksdb::{DB, LogLevel, Options};
+
+use crate::background;
 
 /// Starts writing table files back early, so that an fsync of the log does not wait for them all.
 const BYTES_PER_SYNC: u64 = 1 << 20;
@@ -15,4 +19,11 @@ pub(crate) fn options() -> Options {
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options
+}
+
+/// Opens or creates a database in `path`.
+pub(crate) fn open(options: &Options, path: &Path) -> Result<DB, rocksdb::Error> {
+    let db = DB::open(options, path)?;
+    background::compactions_behind();
+    Ok(db)
 }

@@ -47,7 +47,8 @@ pub use shard::{
     STEP_MAX_MS,
 };
 pub use snapshot::{
-    SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource, SnapshotStage,
+    SnapshotBuilder, SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource,
+    SnapshotStage,
 };
 pub use store::StateStore;
 

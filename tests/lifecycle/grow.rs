@@ -1,12 +1,17 @@
 //! Machines that come and leave, and die while shards move.
 
 use std::fs;
+use std::time::Duration;
 
 use ranch_chaos::Layout;
+use tokio::time::sleep;
 
 use crate::growing::{Growing, leads, loads};
 use crate::support::{cli, stdout};
 use crate::{LIMIT, judge, load};
+
+/// State that was applied so long ago is on disk (`flush_interval_ms`).
+const FLUSHED: Duration = Duration::from_secs(4);
 
 /// R1, R2, R3, R7: a ranch that began as one machine is three-way replicated when two more have
 /// come, costs no request on the way, and then outlives the machine it began on.
@@ -36,9 +41,15 @@ async fn three_become_five_and_three_again_without_a_failed_request() {
     let layout = Layout { nodes: 5, ..Layout::default() };
     let (mut growing, key) = Growing::found(&layout, 3).await;
     let running = load(&growing.ranch, &key, 32).await;
+    running.progress(3_000, LIMIT).await.expect("shards have a log");
+    sleep(FLUSHED).await;
     growing.add(4);
     growing.add(5);
     let account = growing.settled(&[1, 2, 3, 4, 5], 3).await;
+    for new in [4, 5] {
+        let log = growing.ranch.node(new).unwrap().log();
+        assert!(log.contains("installing a snapshot"), "it was sent the whole log: {log}");
+    }
     let loads = loads(&account);
     // Four shards of three copies on five machines.
     assert!(loads.values().all(|load| (2..=3).contains(load)), "{loads:?}");

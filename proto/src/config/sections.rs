@@ -76,8 +76,8 @@ section! {
         block_cache_mb: u64 = 32,
         /// Memory for writes not flushed yet, in MiB a node.
         write_buffer_mb: u64 = 32,
-        /// Most a node sends or receives of snapshots, in MiB a second.
-        snapshot_rate_mb_s: u64 = 100,
+        /// Most a node sends of snapshots, in MiB a second.
+        snapshot_rate_mb_s: u64 = 32,
         /// Room on the disk below which a node takes no more writes, in MiB; never more than a
         /// tenth of the disk.
         disk_reserve_mb: u64 = 512,

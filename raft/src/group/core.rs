@@ -16,6 +16,9 @@ use crate::log::GroupLog;
 use crate::state::{SnapshotHandle, StateMachine};
 use crate::types::TypeConfig;
 
+/// Entries a new learner is rather sent than a snapshot.
+const LEARNER_ENTRIES: u64 = 64;
+
 /// The openraft handle of a group.
 pub type RaftHandle = Raft<TypeConfig, StateMachine>;
 
@@ -135,11 +138,17 @@ impl GroupCore {
         }
     }
 
-    /// Adds a learner without waiting for it to catch up.
+    /// Adds a learner without waiting for it to catch up. It is sent a snapshot and what came after,
+    /// not the whole log that is still there: that is more, all of it would be written twice, and
+    /// no limit holds for it.
     ///
     /// # Errors
     /// When another change is under way or this replica does not lead.
     pub async fn add_learner(&self, replica: ReplicaId) -> Result<(), GroupError> {
+        if let Some(upto) = purgeable(&self.metrics()) {
+            // Where it cannot be purged the log is sent.
+            let _ = self.raft.trigger().purge_log(upto).await;
+        }
         let added = self.raft.add_learner(replica.0, EmptyNode {}, false).await;
         added.map(drop).map_err(|error| self.members_error(&error))
     }
@@ -224,4 +233,40 @@ impl GroupCore {
 /// openraft's "ask the leader" as ours: nothing was done.
 pub(super) fn not_leader(forward: &ForwardToLeader<TypeConfig>, term: u64) -> ShardError {
     ShardError::NotLeader { leader: forward.leader_id.map(|id| ReplicaId(id).node()), term }
+}
+
+/// Up to which entry nobody needs the log any more, all members having it and the state being on
+/// disk; `None` when that is hardly any.
+fn purgeable(metrics: &RaftMetrics<TypeConfig>) -> Option<u64> {
+    let durable = metrics.snapshot.as_ref()?.index;
+    let matching = metrics.replication.as_ref()?.values();
+    let had_by_all = matching.map(|at| at.as_ref().map_or(0, |id| id.index)).min();
+    let upto = had_by_all.map_or(durable, |at| at.min(durable));
+    let first = metrics.purged.as_ref().map_or(0, |id| id.index + 1);
+    (upto >= first + LEARNER_ENTRIES).then_some(upto)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::testing::log_id;
+
+    use super::*;
+
+    #[test]
+    fn the_log_that_all_have_goes_before_a_learner_comes() {
+        let mut metrics = RaftMetrics::<TypeConfig>::new_initial(1);
+        assert_eq!(purgeable(&metrics), None, "nothing is on disk");
+        metrics.snapshot = Some(log_id::<TypeConfig>(1, 1, 900));
+        assert_eq!(purgeable(&metrics), Some(900), "it is the only member");
+        let matching = [
+            (1, Some(log_id::<TypeConfig>(1, 1, 950))),
+            (2, Some(log_id::<TypeConfig>(1, 1, 800))),
+        ];
+        metrics.replication = Some(matching.into());
+        assert_eq!(purgeable(&metrics), Some(800), "another is behind");
+        metrics.purged = Some(log_id::<TypeConfig>(1, 1, 780));
+        assert_eq!(purgeable(&metrics), None, "hardly any");
+        metrics.replication = Some([(2, None)].into());
+        assert_eq!(purgeable(&metrics), None, "one has nothing yet");
+    }
 }

@@ -48,7 +48,7 @@ impl RocksEngine {
         path: &Path,
         options: &LogOptions,
     ) -> Result<(Self, RocksWriter), EngineError> {
-        let db = Arc::new(DB::open(&database_options(options), path).map_err(classify)?);
+        let db = Arc::new(rocks::open(&database_options(options), path).map_err(classify)?);
         let mut durably = WriteOptions::new();
         durably.set_sync(true);
         let writer = RocksWriter { db: Arc::clone(&db), batch: WriteBatch::new(), durably };

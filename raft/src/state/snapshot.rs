@@ -25,8 +25,8 @@ use crate::state::progress::Progress;
 use crate::state::store::StateStore;
 use crate::types::TypeConfig;
 
-pub(crate) use source::applied;
 pub use sink::SnapshotSink;
+pub(crate) use source::applied;
 pub use source::{SnapshotPiece, SnapshotSource};
 pub(crate) use stage::StagedSnapshot;
 pub use stage::{SnapshotFault, SnapshotStage};

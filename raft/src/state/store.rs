@@ -18,6 +18,7 @@ use rocksdb::{
 };
 
 use crate::damage::DamageNote;
+use crate::rocks;
 use crate::rocks_metrics::{self, BACKGROUND_ERRORS};
 use crate::state::batch::decode_applied;
 use crate::state::error::StateError;
@@ -62,7 +63,7 @@ impl StateStore {
         fs::create_dir_all(root).map_err(StateError::io("create", root))?;
         let database = root.join(DATABASE_DIR);
         check_version(root, &database)?;
-        let db = DB::open(&options.database(), &database).map_err(|e| classify(root, e))?;
+        let db = rocks::open(&options.database(), &database).map_err(|e| classify(root, e))?;
         let staging = root.join(STAGING_DIR);
         clear_staging(&staging)?;
         let mut unlogged = WriteOptions::default();

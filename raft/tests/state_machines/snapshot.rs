@@ -10,8 +10,8 @@ use ranch_proto::schema::{
     CallMethod, Command, MethodCalls, OpStatus, SnapshotChunk, SnapshotEnd, TenantCalls,
 };
 use ranch_raft::state::{
-    SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource, SnapshotStage, StateError,
-    StateMachine, StateStore,
+    SnapshotFault, SnapshotHandle, SnapshotPiece, SnapshotSink, SnapshotSource, SnapshotStage,
+    StateError, StateMachine, StateStore,
 };
 use ranch_raft::types::{Entry, SnapshotMeta};
 
