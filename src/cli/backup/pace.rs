@@ -9,7 +9,7 @@ const MB: f64 = 1_048_576.0;
 /// A limit of bytes a second, on average over what has gone so far and never far above it.
 pub struct Pace {
     bytes_per_s: Option<f64>,
-    /// When all that has gone so far may have gone.
+    /// When all that has gone so far has had its time, and more may go.
     paid_until: Cell<Instant>,
 }
 
@@ -20,17 +20,22 @@ impl Pace {
         Self { bytes_per_s, paid_until: Cell::new(Instant::now()) }
     }
 
-    /// How long to wait after so many bytes more.
+    /// How many things are to be under way at once, of `most`: several would go in bursts, at a rate
+    /// above the limit.
+    pub fn at_once(&self, most: usize) -> usize {
+        if self.bytes_per_s.is_some() { 1 } else { most }
+    }
+
+    /// How long to wait before so many bytes more.
     fn take(&self, bytes: u64, now: Instant) -> Duration {
         let Some(rate) = self.bytes_per_s else { return Duration::ZERO };
         // Time in which nothing went is not made up for.
-        let from = self.paid_until.get().max(now);
-        let until = from + Duration::from_secs_f64(bytes as f64 / rate);
-        self.paid_until.set(until);
-        until - now
+        let turn = self.paid_until.get().max(now);
+        self.paid_until.set(turn + Duration::from_secs_f64(bytes as f64 / rate));
+        turn - now
     }
 
-    /// Waits until so many bytes more may have gone.
+    /// Waits for the turn of so many bytes more.
     pub async fn wait(&self, bytes: u64) {
         let wait = self.take(bytes, Instant::now());
         if !wait.is_zero() {
@@ -53,11 +58,15 @@ mod tests {
     fn bytes_take_their_time() {
         let pace = Pace::new(1.0);
         let now = Instant::now() + Duration::from_secs(1);
-        assert_eq!(pace.take(1 << 20, now), Duration::from_secs(1));
-        assert_eq!(pace.take(1 << 20, now), Duration::from_secs(2));
+        assert_eq!(pace.take(1 << 20, now), Duration::ZERO);
+        assert_eq!(pace.take(1 << 19, now), Duration::from_secs(1));
+        assert_eq!(pace.take(1, now), Duration::from_millis(1_500));
         let later = now + Duration::from_secs(10);
-        assert_eq!(pace.take(1 << 19, later), Duration::from_millis(500));
-        assert_eq!(Pace::new(0.0).take(u64::MAX, now), Duration::ZERO);
+        assert_eq!(pace.take(1 << 19, later), Duration::ZERO);
+        assert_eq!(pace.take(1, later), Duration::from_millis(500));
+        assert_eq!(pace.at_once(4), 1);
+        let unlimited = Pace::new(0.0);
+        assert_eq!((unlimited.take(u64::MAX, now), unlimited.at_once(4)), (Duration::ZERO, 4));
         assert!(rate("1.5").is_ok() && rate("-1").is_err() && rate("x").is_err());
     }
 }

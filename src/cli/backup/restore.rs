@@ -172,12 +172,12 @@ impl<'a> Restore<'a> {
         }
         let chunks = stream::iter(&tenant.chunks).map(|chunk| async move {
             let bytes = Bytes::from(self.dir.chunk(chunk)?);
+            self.pace.wait(chunk.bytes).await;
             self.api.put(name, bytes).await?;
             bar.inc(chunk.bytes);
-            self.pace.wait(chunk.bytes).await;
             Ok::<(), CliError>(())
         });
-        chunks.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        chunks.buffer_unordered(self.pace.at_once(AT_ONCE)).try_collect::<Vec<()>>().await?;
         let expected = Expected {
             scrolls: tenant.scrolls,
             storage_bytes: tenant.storage_bytes,

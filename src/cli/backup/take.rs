@@ -96,9 +96,10 @@ pub async fn take(api: &Api, dir: &Arc<Dir>, mb_per_s: f64) -> Result<Taken, Cli
     let opening = about.shards.iter().map(|shard| run.open(*shard));
     let mut copies = try_join_all(opening).await?;
     run.bar.set_length(copies.iter().map(|copy| copy.opened.stored_bytes).sum());
+    let at_once = run.pace.at_once(AT_ONCE);
     loop {
         let left = copies.iter_mut().filter(|copy| !copy.ended);
-        let steps = stream::iter(left).map(|copy| run.step(copy)).buffer_unordered(AT_ONCE);
+        let steps = stream::iter(left).map(|copy| run.step(copy)).buffer_unordered(at_once);
         if steps.try_fold(0, async |steps, ()| Ok(steps + 1)).await? == 0 {
             break;
         }
@@ -207,10 +208,10 @@ impl Run<'_> {
             Piece::Chunk { digest, bytes } => {
                 let chunk = ChunkRef { digest, bytes };
                 chunk.bytes_of_digest().ok_or(BackupError::Transfer)?;
+                self.pace.wait(bytes).await;
                 self.keep(&chunk, async || Ok(self.api.bytes(&copy.opened, number).await?)).await?;
                 self.bar.inc(bytes);
                 copy.chunks.push(chunk);
-                self.pace.wait(bytes).await;
             }
             Piece::Tenant(tenant) => {
                 let chunks = std::mem::take(&mut copy.chunks);
