@@ -45,8 +45,8 @@ fn threads() -> Vec<(Pid, String)> {
     threads.collect()
 }
 
-/// Puts a thread behind this process's others. On Linux each has a priority of its own, whatever the
-/// names of these functions say. Where it cannot be had, the work is done all the same.
+/// Puts a thread behind this process's others. On Linux each has a priority of its own, whatever
+/// the names of these functions say. Where it cannot be had, the work is done all the same.
 fn step_behind(thread: Option<Pid>) {
     if let Ok(others) = getpriority_process(Some(rustix::process::getpid())) {
         let _ = setpriority_process(thread, others + STEPS);

@@ -138,9 +138,9 @@ impl GroupCore {
         }
     }
 
-    /// Adds a learner without waiting for it to catch up. It is sent a snapshot and what came after,
-    /// not the whole log that is still there: that is more, all of it would be written twice, and
-    /// no limit holds for it.
+    /// Adds a learner without waiting for it to catch up. It is sent a snapshot and what came
+    /// after, not the whole log that is still there: that is more, all of it would be written
+    /// twice, and no limit holds for it.
     ///
     /// # Errors
     /// When another change is under way or this replica does not lead.

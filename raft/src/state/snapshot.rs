@@ -2,9 +2,9 @@
 //!
 //! Building one costs nothing: it only says up to where this node's state is on disk, which is
 //! how far the log may be purged. The rows are read when a follower needs them ([`source`]),
-//! collected in a file at the other end ([`sink`], [`stage`]), and put in place of the old ones by a single
-//! change of the database's manifest. So after a crash at any step the state is the old one or
-//! the new one, and the transfer simply starts again.
+//! collected in a file at the other end ([`sink`], [`stage`]), and put in place of the old ones by
+//! a single change of the database's manifest. So after a crash at any step the state is the old
+//! one or the new one, and the transfer simply starts again.
 
 pub(crate) mod hash;
 mod sink;

@@ -20,7 +20,7 @@ impl Pace {
         Self { bytes_per_s, paid_until: Cell::new(Instant::now()) }
     }
 
-    /// How many things are to be under way at once, of `most`: several would go in bursts, at a rate
+    /// How many things are to be under way at once, of `most`: several go in bursts, at a rate
     /// above the limit.
     pub fn at_once(&self, most: usize) -> usize {
         if self.bytes_per_s.is_some() { 1 } else { most }
