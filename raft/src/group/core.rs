@@ -257,6 +257,8 @@ mod tests {
         let mut metrics = RaftMetrics::<TypeConfig>::new_initial(1);
         assert_eq!(purgeable(&metrics), None, "nothing is on disk");
         metrics.snapshot = Some(log_id::<TypeConfig>(1, 1, 900));
+        assert_eq!(purgeable(&metrics), None, "it does not lead");
+        metrics.replication = Some([].into());
         assert_eq!(purgeable(&metrics), Some(900), "it is the only member");
         let matching = [
             (1, Some(log_id::<TypeConfig>(1, 1, 950))),
