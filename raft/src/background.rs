@@ -84,7 +84,9 @@ mod tests {
             steps.collect::<Vec<_>>()
         };
         let (compactions, flushes) = (steps(COMPACTIONS), steps("rocksdb:high"));
-        assert!(!compactions.is_empty() && compactions.iter().all(|steps| *steps == STEPS));
+        // Less where all of this process is behind others already.
+        let behind = (others + STEPS).min(19) - others;
+        assert!(!compactions.is_empty() && compactions.iter().all(|steps| *steps == behind));
         assert!(!flushes.is_empty() && flushes.iter().all(|steps| *steps == 0));
     }
 }

@@ -16,7 +16,7 @@ use crate::log::GroupLog;
 use crate::state::{SnapshotHandle, StateMachine};
 use crate::types::TypeConfig;
 
-/// Entries a new learner is rather sent than a snapshot.
+/// A log of fewer entries is sent to a new learner as it is, and no snapshot.
 const LEARNER_ENTRIES: u64 = 64;
 
 /// The openraft handle of a group.
