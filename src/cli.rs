@@ -125,8 +125,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Longest wait for a node's databases to close. It passes in full when standard input is read.
-const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
+/// Longest wait for a node's databases to close, which takes long when large files go.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Command {
     fn run(self) -> Result<(), CliError> {

@@ -167,7 +167,12 @@ impl Node {
         let cores = self.replicas.cores();
         futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
         let store = Arc::clone(&self.replicas.shared.store);
-        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        let flushing = tokio::task::spawn_blocking(move || {
+            let flushed = store.flush();
+            store.end_merges();
+            flushed
+        });
+        let flushed = flushing.await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the state was not flushed; it will be rebuilt from the log");
         }

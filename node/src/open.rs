@@ -76,10 +76,13 @@ async fn open_with_room(options: &NodeOptions, rescue: &Rescue<'_>) -> Result<Op
 fn open(options: &NodeOptions, damage: DamageNote) -> Result<Opened, NodeError> {
     let (dir, storage) = (&options.node.data_dir, &options.config.storage);
     let identity = Identity::open(dir, options.node.id)?;
-    let log = LogStore::open(&dir.join("log"), LogOptions::default())?;
+    let compaction_bytes_per_s = mib(storage.compaction_rate_mb_s);
+    let log_options = LogOptions { compaction_bytes_per_s, ..LogOptions::default() };
+    let log = LogStore::open(&dir.join("log"), log_options)?;
     let state_options = StateOptions {
         block_cache_bytes: mib(storage.block_cache_mb) as usize,
         write_buffer_bytes: mib(storage.write_buffer_mb) as usize / 2,
+        compaction_bytes_per_s,
         ..StateOptions::default()
     };
     let store = StateStore::open(dir.join("state"), state_options)?;

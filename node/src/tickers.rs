@@ -75,7 +75,14 @@ pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
         }
         (last, log_bytes) = (tokio::time::Instant::now(), written);
         let store = Arc::clone(&replicas.shared.store);
-        let flushed = tokio::task::spawn_blocking(move || store.flush_and_publish()).await;
+        let flushing = tokio::task::spawn_blocking(move || {
+            let flushed = store.flush_and_publish();
+            if let Err(error) = store.regulate_collection() {
+                tracing::warn!("{error}");
+            }
+            flushed
+        });
+        let flushed = flushing.await;
         match flushed {
             Ok(Ok(())) => tell(&replicas, &mut told).await,
             Ok(Err(error)) => tracing::warn!("cannot flush the state: {error}"),

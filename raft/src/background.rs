@@ -1,9 +1,11 @@
 //! Threads for work that may wait: whole shards are read, written and hashed beside requests of
 //! clients, which may not.
 
+use std::sync::LazyLock;
+use std::thread::JoinHandle;
 use std::{fs, io, thread};
 
-use rustix::process::{Pid, getpriority_process, setpriority_process};
+use rustix::process::{Pid, getpid, getpriority_process, setpriority_process};
 
 /// Steps of `nice(2)` behind the threads that serve requests: where both want a processor, these
 /// get about a tenth of it (a step weighs 1.25, sched(7)). Far enough to be out of the way, and not
@@ -12,16 +14,18 @@ const STEPS: i32 = 10;
 /// What `RocksDB` calls its threads for compactions.
 const COMPACTIONS: &str = "rocksdb:low";
 
+/// Of the threads that do not give way, which is that of the process as it was started.
+static PRIORITY: LazyLock<i32> = LazyLock::new(|| getpriority_process(Some(getpid())).unwrap_or(0));
+
 /// Starts a thread that gives way to those which serve requests.
 ///
 /// # Errors
 /// When the system has no more threads.
-pub fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name).spawn(move || {
         step_behind(None);
         work();
-    })?;
-    Ok(())
+    })
 }
 
 /// Has the threads for compactions give way. To be called when a database is open: all of its
@@ -31,6 +35,13 @@ pub(crate) fn compactions_behind() {
         if name == COMPACTIONS {
             step_behind(Some(thread));
         }
+    }
+}
+
+/// Has all of this process give way to others on the machine, as [`spawn`] does for a thread.
+pub fn process_behind() {
+    for (thread, _) in threads() {
+        step_behind(Some(thread));
     }
 }
 
@@ -48,9 +59,7 @@ fn threads() -> Vec<(Pid, String)> {
 /// Puts a thread behind this process's others. On Linux each has a priority of its own, whatever
 /// the names of these functions say. Where it cannot be had, the work is done all the same.
 fn step_behind(thread: Option<Pid>) {
-    if let Ok(others) = getpriority_process(Some(rustix::process::getpid())) {
-        let _ = setpriority_process(thread, others + STEPS);
-    }
+    let _ = setpriority_process(thread, *PRIORITY + STEPS);
 }
 
 #[cfg(test)]
@@ -73,9 +82,9 @@ mod tests {
 
     #[test]
     fn compactions_are_behind_and_flushes_are_not() {
-        let others = getpriority_process(Some(rustix::process::getpid())).unwrap();
+        let others = getpriority_process(Some(getpid())).unwrap();
         let place = tempfile::tempdir().unwrap();
-        let mut options = rocks::options();
+        let mut options = rocks::options(rocks::RATE);
         options.create_if_missing(true);
         let _db = rocks::open(&options, place.path()).unwrap();
         let steps = |name: &str| {

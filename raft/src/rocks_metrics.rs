@@ -6,8 +6,11 @@ use rocksdb::DB;
 /// Counts flushes and merges that failed; after one, some databases do neither until reopened.
 pub(crate) const BACKGROUND_ERRORS: &str = "rocksdb.background-errors";
 
+/// Bytes in blob files that nothing refers to any more.
+pub(crate) const BLOB_GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
+
 /// A property, the metric it becomes and what that means.
-const PROPERTIES: [(&str, &str, &str); 12] = [
+const PROPERTIES: [(&str, &str, &str); 13] = [
     (
         "rocksdb.cur-size-all-mem-tables",
         "ranch_rocksdb_memtable_bytes",
@@ -25,6 +28,11 @@ const PROPERTIES: [(&str, &str, &str); 12] = [
     ),
     ("rocksdb.total-sst-files-size", "ranch_rocksdb_sst_bytes", "Size of all table files."),
     ("rocksdb.total-blob-file-size", "ranch_rocksdb_blob_bytes", "Size of all blob files."),
+    (
+        BLOB_GARBAGE,
+        "ranch_rocksdb_blob_garbage_bytes",
+        "Bytes in blob files that nothing refers to any more.",
+    ),
     ("rocksdb.estimate-num-keys", "ranch_rocksdb_keys", "Rows, as estimated."),
     (
         "rocksdb.estimate-pending-compaction-bytes",

@@ -17,6 +17,7 @@ mod batch;
 mod copy;
 mod cue;
 mod error;
+mod garbage;
 mod hash;
 mod machine;
 mod meta;

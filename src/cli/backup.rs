@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ranch_raft::background;
 use serde_json::json;
 
 pub use error::BackupError;
@@ -44,7 +45,8 @@ pub struct BackupArgs {
     /// Afterwards remove all backups but the newest N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Most MB of 2^20 bytes read from the ranch a second; 0 for no limit.
+    /// Most MB of 2^20 bytes read from the ranch a second; 0 for no limit, and for a command that
+    /// does not give way to others on its machine.
     #[arg(long, value_name = "MB", default_value = "32", value_parser = rate)]
     rate_mb_s: f64,
     /// How long one shard is tried that gives no copy, in seconds.
@@ -108,6 +110,9 @@ pub struct RestoreArgs {
 pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
     if args.list {
         return list(&args);
+    }
+    if args.rate_mb_s > 0.0 {
+        background::process_behind();
     }
     let (http, _) = args.admin.http()?;
     let api = Api::new(http, Duration::from_secs(args.patience_s));

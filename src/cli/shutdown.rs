@@ -1,10 +1,11 @@
 //! When a process should stop: an interrupt, a request to terminate, or, for a child of
 //! `ranch up`, the end of its parent.
 
-use std::io;
+use std::io::{self, Read};
+use std::thread;
 
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// Signals that ask this process to stop. Listening begins when it is made.
 pub struct StopSignals {
@@ -39,9 +40,21 @@ impl StopSignals {
     }
 }
 
+/// Reads on a thread of its own: a runtime that ends would wait for its own blocked reads.
 async fn parent_gone() {
-    let mut input = tokio::io::stdin();
-    let mut bytes = [0_u8; 64];
-    // Nothing is ever sent; an error means the pipe is gone as well.
-    while input.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+    let (gone, told) = oneshot::channel();
+    let watching = thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let mut bytes = [0_u8; 64];
+        // Nothing is ever sent; an error means the pipe is gone as well.
+        while io::stdin().read(&mut bytes).is_ok_and(|read| read > 0) {}
+        // Nobody listens any more when the process ends for another reason.
+        let _ = gone.send(());
+    });
+    match watching {
+        Ok(_) => drop(told.await),
+        Err(error) => {
+            tracing::warn!("cannot watch for the end of `ranch up`: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -63,6 +63,9 @@ impl Replicas {
         let removing = tokio::task::spawn_blocking(move || store.remove_group(group)).await;
         opened::<Result<(), StateError>>(group, removing)??;
         self.shared.roster.forget(group)?;
+        if let Err(error) = self.shared.store.reclaim(group) {
+            tracing::warn!(%group, "its disk space is given back later: {error}");
+        }
         Ok(true)
     }
 }

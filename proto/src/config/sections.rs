@@ -76,6 +76,9 @@ section! {
         block_cache_mb: u64 = 32,
         /// Memory for writes not flushed yet, in MiB a node.
         write_buffer_mb: u64 = 32,
+        /// Most that flushes and compactions write, in MiB a second for each of a node's two
+        /// databases.
+        compaction_rate_mb_s: u64 = 128,
         /// Most a node sends of snapshots, in MiB a second.
         snapshot_rate_mb_s: u64 = 32,
         /// Room on the disk below which a node takes no more writes, in MiB; never more than a

@@ -149,6 +149,7 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
         ("log_keep_entries", s.log_keep_entries, 1 << 32),
         ("block_cache_mb", s.block_cache_mb, 1 << 20),
         ("write_buffer_mb", s.write_buffer_mb, 1 << 16),
+        ("compaction_rate_mb_s", s.compaction_rate_mb_s, 1 << 20),
         ("snapshot_rate_mb_s", s.snapshot_rate_mb_s, 1 << 20),
         ("disk_reserve_mb", s.disk_reserve_mb, 1 << 30),
         ("verify_rate_mb_s", s.verify_rate_mb_s, 1 << 20),

@@ -1,5 +1,7 @@
 //! What an operator may tune of the log store.
 
+use crate::rocks;
+
 /// Sizes of the log store, all in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -15,6 +17,8 @@ pub struct LogOptions {
     /// Size of one of the database's write buffers, and with it about that of one write-ahead
     /// file. Up to four are in memory when the disk is slow.
     pub write_buffer_bytes: usize,
+    /// Most that flushes and compactions write a second.
+    pub compaction_bytes_per_s: u64,
 }
 
 impl Default for LogOptions {
@@ -25,6 +29,7 @@ impl Default for LogOptions {
             cache_bytes_max: 16 << 20,
             read_bytes_max: 1 << 20,
             write_buffer_bytes: 16 << 20,
+            compaction_bytes_per_s: rocks::RATE,
         }
     }
 }

@@ -57,7 +57,7 @@ impl RocksEngine {
 }
 
 fn database_options(options: &LogOptions) -> Options {
-    let mut o = rocks::options();
+    let mut o = rocks::options(options.compaction_bytes_per_s);
     o.create_if_missing(true);
     o.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     o.set_recycle_log_file_num(RECYCLED_FILES);

@@ -1,8 +1,8 @@
 //! Reading a shard's scrolls for a backup, tenant by tenant, all as of one moment.
 //!
-//! A thread of its own holds the database's snapshot and reads ahead by a chunk; it ends when all
-//! is read or nobody wants more. What it read of a tenant is counted, and must be what the tenant's
-//! totals say: a backup that lacks something is none.
+//! A thread of its own holds the database's snapshot. Once the first piece is asked for it reads
+//! ahead by a chunk; it ends when all is read or nobody wants more. What it read of a tenant is
+//! counted, and must be what the tenant's totals say: a backup that lacks something is none.
 
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub enum CopyPiece {
 #[derive(Debug)]
 pub struct CopySource {
     applied: u64,
+    /// Has the thread begin to read.
+    begin: Option<oneshot::Sender<()>>,
     pieces: Pieces,
 }
 
@@ -54,10 +56,11 @@ impl CopySource {
     /// When the thread cannot be started or the database cannot be read.
     pub async fn open(store: &Arc<StateStore>, group: GroupId) -> Result<Self, StateError> {
         let (opened, opening) = oneshot::channel();
+        let (begin, beginning) = oneshot::channel();
         let (out, pieces) = mpsc::channel(AHEAD);
         let store = Arc::clone(store);
         let spawned = background::spawn(format!("copy-{group}"), move || {
-            let last = read(&store, group, opened, &out);
+            let last = read(&store, group, (opened, beginning), &out);
             if let Err(error) = &last {
                 store.note_damage(error);
             }
@@ -67,7 +70,8 @@ impl CopySource {
             let _ = last.transpose().map(|last| out.blocking_send(last));
         });
         spawned.map_err(StateError::io("start a thread to read", "the state database"))?;
-        Ok(Self { applied: opening.await.map_err(|_| LOST)??, pieces })
+        let applied = opening.await.map_err(|_| LOST)??;
+        Ok(Self { applied, begin: Some(begin), pieces })
     }
 
     /// Index of the last log entry whose effects are in it.
@@ -80,6 +84,10 @@ impl CopySource {
     /// # Errors
     /// When the database cannot be read, or after the end.
     pub async fn next(&mut self) -> Result<CopyPiece, StateError> {
+        if let Some(begin) = self.begin.take() {
+            // A thread that is gone has said why, or is found missing.
+            let _ = begin.send(());
+        }
         self.pieces.recv().await.ok_or(LOST)?
     }
 }
@@ -88,14 +96,14 @@ impl CopySource {
 fn read(
     store: &StateStore,
     group: GroupId,
-    opened: oneshot::Sender<Result<u64, StateError>>,
+    (opened, beginning): (oneshot::Sender<Result<u64, StateError>>, oneshot::Receiver<()>),
     out: &Out,
 ) -> Result<Option<CopyPiece>, StateError> {
     let view = View::of_this_moment(store);
     let applied = applied(&view, group);
     let usable = applied.is_ok();
     // A receiver that is gone has given up.
-    if opened.send(applied).is_err() || !usable {
+    if opened.send(applied).is_err() || !usable || beginning.blocking_recv().is_err() {
         return Ok(None);
     }
     for (tenant, usage) in tenants(&view, group)? {

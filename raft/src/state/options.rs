@@ -3,6 +3,7 @@
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
 
 use crate::rocks;
+use crate::state::garbage::GARBAGE_MUCH;
 
 /// Sizes a node chooses for its state database.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,10 @@ pub struct StateOptions {
     pub write_buffer_bytes: usize,
     /// Files kept open.
     pub open_files_max: i32,
+    /// Size of a file of large texts, in bytes; less garbage than that is left where it is.
+    pub blob_file_bytes: u64,
+    /// Most that flushes and compactions write, in bytes a second.
+    pub compaction_bytes_per_s: u64,
     /// Whether files are merged in the background. Off only for tools that copy the directory of
     /// an open store.
     pub merge_files: bool,
@@ -25,6 +30,8 @@ impl Default for StateOptions {
             block_cache_bytes: 48 << 20,
             write_buffer_bytes: 16 << 20,
             open_files_max: 512,
+            blob_file_bytes: 64 << 20,
+            compaction_bytes_per_s: rocks::RATE,
             merge_files: true,
         }
     }
@@ -32,14 +39,14 @@ impl Default for StateOptions {
 
 /// Texts from this size on live in blob files, so that compaction does not rewrite them.
 const BLOB_MIN_BYTES: u64 = 8 << 10;
-const BLOB_FILE_BYTES: u64 = 64 << 20;
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 
 impl StateOptions {
     /// Options to open the database with.
     pub(crate) fn database(&self) -> Options {
-        let mut options = tables(&Cache::new_lru_cache(self.block_cache_bytes));
+        let cache = Cache::new_lru_cache(self.block_cache_bytes);
+        let mut options = tables(&cache, self.compaction_bytes_per_s);
         options.create_if_missing(true);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(3);
@@ -53,10 +60,12 @@ impl StateOptions {
         options.set_advise_random_on_open(false);
         options.set_enable_blob_files(true);
         options.set_min_blob_size(BLOB_MIN_BYTES);
-        options.set_blob_file_size(BLOB_FILE_BYTES);
+        options.set_blob_file_size(self.blob_file_bytes);
         options.set_blob_compression_type(DBCompressionType::Lz4);
-        options.set_enable_blob_gc(true);
-        options.set_blob_gc_force_threshold(0.5);
+        // Whether garbage is collected is decided while the database is open; from this part of
+        // it on, the oldest files need not wait for a merge to come by.
+        options.set_enable_blob_gc(false);
+        options.set_blob_gc_force_threshold(GARBAGE_MUCH);
         options.set_max_log_file_size(4 << 20);
         options
     }
@@ -65,13 +74,13 @@ impl StateOptions {
     /// with a small cache of their own, since staging never reads. They would count as the last
     /// level, but compactions soon write them anew, with blobs, so little time is spent on them.
     pub(crate) fn staging() -> Options {
-        let mut options = tables(&Cache::new_lru_cache(1 << 20));
+        let mut options = tables(&Cache::new_lru_cache(1 << 20), rocks::RATE);
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
         options
     }
 }
 
-fn tables(cache: &Cache) -> Options {
+fn tables(cache: &Cache, compaction_bytes_per_s: u64) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(BLOCK_BYTES);
@@ -80,7 +89,7 @@ fn tables(cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    let mut options = rocks::options();
+    let mut options = rocks::options(compaction_bytes_per_s);
     options.set_block_based_table_factory(&blocks);
     // Fast everywhere but in the last level, which holds most bytes and is written least.
     options.set_compression_type(DBCompressionType::Lz4);

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use ranch_proto::ids::GroupId;
@@ -43,6 +45,11 @@ pub struct StateStore {
     machines: Mutex<HashMap<GroupId, Weak<Progress>>>,
     turns: Arc<Turns>,
     damage: OnceLock<DamageNote>,
+    pub(super) blob_file_bytes: u64,
+    /// Whether merges collect garbage.
+    pub(super) collecting: AtomicBool,
+    /// Threads that give back the space of removed groups.
+    pub(super) reclaiming: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for StateStore {
@@ -76,6 +83,9 @@ impl StateStore {
             machines: Mutex::default(),
             turns: Arc::default(),
             damage: OnceLock::new(),
+            blob_file_bytes: options.blob_file_bytes,
+            collecting: AtomicBool::new(false),
+            reclaiming: Mutex::default(),
         }))
     }
 
@@ -114,17 +124,13 @@ impl StateStore {
         self.machines.lock().get(&group).and_then(Weak::upgrade)
     }
 
-    /// Removes all state of `group`, for good when this returns. No machine of the group may be
-    /// open. Blocks on the disk.
+    /// Removes all state of `group`, for good when this returns; [`StateStore::reclaim`] has the
+    /// disk space given back. No machine of the group may be open. Blocks on the disk.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn remove_group(&self, group: GroupId) -> Result<(), StateError> {
         let (low, high) = keys::shard_bounds(group);
-        // Whole files at once, so that the disk has its space back; the rest is hidden until the
-        // next compaction takes it away.
-        let dropped = self.db.delete_file_in_range(&low, &high);
-        dropped.map_err(StateError::engine("drop files"))?;
         let mut batch = WriteBatch::default();
         batch.delete_range(low, high);
         self.write(batch)?;

@@ -7,6 +7,7 @@
 mod calls;
 mod crash;
 mod feed;
+mod garbage;
 mod hash;
 mod isolation;
 mod large;

@@ -49,6 +49,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// A shard's machine with its store, fed with entries from index 0 on.
 pub struct Replica {
     dir: tempfile::TempDir,
+    options: StateOptions,
     open: Option<Open>,
     pub next: u64,
 }
@@ -61,9 +62,17 @@ struct Open {
 
 impl Replica {
     pub fn new() -> Self {
+        Self::with(options())
+    }
+
+    pub fn with(options: StateOptions) -> Self {
         let dir = real_disk();
-        let open = Some(open(dir.path()));
-        Self { dir, open, next: 0 }
+        let open = Some(open(dir.path(), options));
+        Self { dir, options, open, next: 0 }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn store(&self) -> &Arc<StateStore> {
@@ -111,7 +120,7 @@ impl Replica {
     /// Closes in order and opens again; nothing is lost.
     pub fn reopen(&mut self) {
         self.open = None;
-        self.open = Some(open(self.dir.path()));
+        self.open = Some(open(self.dir.path(), self.options));
         assert_eq!(self.applied_next(), self.next);
     }
 
@@ -120,7 +129,7 @@ impl Replica {
         let image = self.image();
         self.open = None;
         self.dir = image;
-        self.open = Some(open(self.dir.path()));
+        self.open = Some(open(self.dir.path(), self.options));
         self.next = self.applied_next();
         self.next
     }
@@ -148,8 +157,8 @@ impl Replica {
     }
 }
 
-fn open(path: &Path) -> Open {
-    let store = StateStore::open(path, options()).unwrap();
+fn open(path: &Path, options: StateOptions) -> Open {
+    let store = StateStore::open(path, options).unwrap();
     let (machine, reader) = StateMachine::shard(&store, GROUP).unwrap();
     Open { store, machine, reader }
 }
