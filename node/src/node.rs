@@ -155,6 +155,15 @@ impl Node {
         }
     }
 
+    /// Ends without writing anything more, after a fault: only what the databases do in the
+    /// background is broken off.
+    pub async fn abandon(self) {
+        self.life.abort();
+        let store = Arc::clone(&self.replicas.shared.store);
+        // If it cannot be done, the process ends all the same.
+        let _ = tokio::task::spawn_blocking(move || store.end_merges()).await;
+    }
+
     /// Stops in order: hands leaderships over, stops the groups, writes everything to disk.
     pub async fn stop(self) {
         self.life.abort();

@@ -95,8 +95,10 @@ pub async fn serve(
         ended = front.ended() => ended,
     };
     front.stop().await;
-    // After a fault nothing more must be written.
-    end?;
+    if let Err(error) = end {
+        running.abandon().await;
+        return Err(error.into());
+    }
     running.stop().await;
     tracing::info!("the node has stopped");
     Ok(())

@@ -126,3 +126,15 @@ fn a_removed_group_gives_its_space_back() {
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn ended_merges_leave_nobody_with_the_database() {
+    let mut replica = replica();
+    write_all(&mut replica, 0..TEXTS, 0);
+    let store = Arc::clone(replica.store());
+    let users = Arc::strong_count(&store);
+    store.remove_group(GROUP).unwrap();
+    store.reclaim(GROUP).unwrap();
+    store.end_merges();
+    assert_eq!(Arc::strong_count(&store), users);
+}
