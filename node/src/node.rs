@@ -155,13 +155,14 @@ impl Node {
         }
     }
 
-    /// Ends without writing anything more, after a fault: only what the databases do in the
-    /// background is broken off.
+    /// Ends after a fault: breaks off what the databases do in the background, and does nothing
+    /// that [`Node::stop`] does for others.
     pub async fn abandon(self) {
         self.life.abort();
         let store = Arc::clone(&self.replicas.shared.store);
-        // If it cannot be done, the process ends all the same.
-        let _ = tokio::task::spawn_blocking(move || store.end_merges()).await;
+        let ending = tokio::task::spawn_blocking(move || store.end_merges());
+        // On a disk that does not answer it cannot be done, and the process ends all the same.
+        let _ = tokio::time::timeout(STOP_LIMIT, ending).await;
     }
 
     /// Stops in order: hands leaderships over, stops the groups, writes everything to disk.
