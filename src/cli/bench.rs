@@ -19,14 +19,18 @@ use ranch_proto::api_key::Secret;
 use super::api::{self, AddedTenant, NewTenant};
 use super::error::CliError;
 use super::http::{Call, Http};
+use super::machine::MachineError;
 use super::options::{AdminArgs, secret};
 use super::output;
-use load::{Plan, Target};
+use super::shutdown::StopSignals;
+use load::{Part, Plan, Tally, Target};
+use report::Report;
 
 /// Arguments of `ranch bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ranch bench --mode write --clients 64 --size 1024\n  \
                         ranch bench --mode read --rate 5000 --json\n  \
+                        ranch bench --rate 500 --seconds 3600 --interval 10\n  \
                         ranch bench --target etcd --etcd-url http://127.0.0.1:2379")]
 pub struct BenchArgs {
     /// What to drive.
@@ -42,9 +46,13 @@ pub struct BenchArgs {
     /// Clients, each with a connection of its own to a ranch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     clients: u32,
-    /// Seconds measured.
+    /// Seconds measured. An interrupt (Ctrl-C) ends it earlier.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Print what was measured every so many seconds, too; with --json a line each, and nothing
+    /// else.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    interval: Option<u64>,
     /// Seconds of the same load before measuring.
     #[arg(long, default_value_t = 1)]
     warmup_seconds: u64,
@@ -145,10 +153,14 @@ pub async fn run(args: BenchArgs) -> Result<(), CliError> {
     if report.succeeded() == 0 {
         return Err(BenchError::NothingSucceeded { reason: report.commonest_failure() }.into());
     }
-    if args.json { output::json(&report) } else { output::line(&report.text()) }
+    match (args.json, args.interval) {
+        (true, Some(_)) => Ok(()),
+        (true, None) => output::json(&report),
+        (false, _) => output::line(&report.text()),
+    }
 }
 
-async fn measure_ranch(args: &BenchArgs, plan: Arc<Plan>) -> Result<report::Report, CliError> {
+async fn measure_ranch(args: &BenchArgs, plan: Arc<Plan>) -> Result<Report, CliError> {
     let tenants = args.tenants.unwrap_or(1);
     if tenants > args.clients {
         return Err(BenchError::TooManyTenants { tenants, clients: args.clients }.into());
@@ -172,13 +184,32 @@ async fn measure<T: Target>(
     plan: Arc<Plan>,
     clients: Vec<T>,
     spaces: u32,
-) -> Result<report::Report, CliError> {
+) -> Result<Report, CliError> {
     let spinner = output::spinner(format!("writing {} scrolls", args.keys));
     let clients = load::fill(&plan, clients, spaces).await?;
     spinner.set_message(format!("measuring for {} s", args.seconds));
-    let tally = load::run(&plan, clients).await;
+    let mut stop = StopSignals::new().map_err(|source| MachineError::Signals { source })?;
+    let (mut sum, mut took) = (Tally::new(), Duration::ZERO);
+    let tell = |part: Part| {
+        sum.add(&part.tally);
+        took += part.took;
+        if args.interval.is_none() {
+            return Ok(());
+        }
+        spinner.suspend(|| tell_part(args, &part))
+    };
+    load::run(&plan, clients, stop.next(), tell).await?;
     spinner.finish_and_clear();
-    Ok(report::Report::new(args, &tally))
+    Ok(Report::new(args, took, &sum))
+}
+
+fn tell_part(args: &BenchArgs, part: &Part) -> Result<(), CliError> {
+    let report = Report::new(args, part.took, &part.tally);
+    if args.json {
+        return output::json_line(&report.at(part.from));
+    }
+    let heading = if part.from.is_zero() { report::ROW_HEADING } else { "" };
+    output::line(&format!("{heading}{}", report.at(part.from).rows()))
 }
 
 /// Tenants made for one run.
@@ -212,11 +243,5 @@ impl Tenants {
             self.http.ask_whole(&call).await?;
         }
         Ok(())
-    }
-}
-
-impl BenchArgs {
-    fn measured(&self) -> Duration {
-        Duration::from_secs(self.seconds)
     }
 }

@@ -34,6 +34,13 @@ pub fn json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
     line(&text)
 }
 
+/// Prints a value as one line of JSON, of several that follow one another.
+pub fn json_line<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| CliError::Output { source: io::Error::from(error) })?;
+    line(&text)
+}
+
 /// A remark on standard error. That it cannot be made is no reason to fail.
 pub fn notice(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -1,5 +1,7 @@
 //! R10: clients and nodes are killed in the middle, and it ends all the same.
 
+use std::fs;
+
 use http::Method;
 use ranch_chaos::Layout;
 use ranch_chaos::wait::until;
@@ -11,6 +13,17 @@ use crate::{
     run, start,
 };
 
+/// Of the thread of a process that others wait for the most, from -20 to 19 (proc_pid_stat(5)).
+fn niceness(pid: u32) -> i32 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // The name may have blanks; 16 fields after it stands what we look for.
+        let after_name = stat.rsplit_once(") ").unwrap().1;
+        after_name.split(' ').nth(16).unwrap().parse().unwrap()
+    });
+    threads.min().unwrap()
+}
+
 /// A backup that is cut short is none; the next one uses what it left.
 #[tokio::test]
 async fn a_backup_goes_on_where_it_was_killed() {
@@ -19,6 +32,8 @@ async fn a_backup_goes_on_where_it_was_killed() {
     let dir = backups(&ranch);
     let mut killed = start(&ranch, &["backup", path(&dir), "--rate-mb-s", "2"]);
     chunks_in(&dir, 3).await;
+    let behind = (niceness(std::process::id()) + 10).min(19);
+    assert_eq!(niceness(killed.id().unwrap()), behind, "a backup with a rate gives way");
     killed.kill().await.unwrap();
     let left = chunk_files(&dir).len() as u64;
     let said = refusal(&run(&ranch, &["restore", path(&dir), "--tenant", "will"]).await);

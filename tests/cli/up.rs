@@ -83,9 +83,13 @@ async fn a_first_start_prints_a_line_that_works_and_a_second_one_keeps_everythin
     let mode = key_file.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "only the owner may read the admin key");
 
-    // A node that dies is started again.
     let node_pid = || status(&place)["nodes"][1]["pid"].as_u64();
     let pid = node_pid().expect("the pid of a local node");
+    let told = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let huge = told.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert!(huge.is_none_or(|enabled| enabled.trim() == "0"), "a node takes huge pages");
+
+    // A node that dies is started again.
     Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     let replaced = async || node_pid().filter(|now| *now != pid);
     until("the node to be started again", LIMIT, replaced).await.unwrap();

@@ -1,12 +1,16 @@
 //! The loop that makes requests and takes their times, the same for every target.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 
 use super::super::error::CliError;
 use super::{BenchArgs, BenchError, Mode};
@@ -39,6 +43,8 @@ pub struct Plan {
     texts: Vec<Bytes>,
     warmup: Duration,
     measured: Duration,
+    /// How long a part is that is told of by itself.
+    interval: Duration,
     /// Requests a second of all clients; `None` for a closed loop.
     rate: Option<u32>,
 }
@@ -54,7 +60,8 @@ impl Plan {
             keys: args.keys.div_ceil(args.tenants.unwrap_or(1)),
             texts: (0..TEXTS).map(text).collect(),
             warmup: Duration::from_secs(args.warmup_seconds),
-            measured: args.measured(),
+            measured: Duration::from_secs(args.seconds),
+            interval: Duration::from_secs(args.interval.unwrap_or(args.seconds)),
             rate: args.rate,
         }
     }
@@ -77,7 +84,14 @@ impl Tally {
         Self { reads: histogram(), writes: histogram(), failures: BTreeMap::new() }
     }
 
-    fn add(&mut self, other: &Self) {
+    fn clear(&mut self) {
+        self.reads.reset();
+        self.writes.reset();
+        self.failures.clear();
+    }
+
+    /// Adds what another one has.
+    pub fn add(&mut self, other: &Self) {
         // Both have the same bounds, without which adding would fail.
         let _ = self.reads.add(&other.reads);
         let _ = self.writes.add(&other.writes);
@@ -121,20 +135,90 @@ pub async fn fill<T: Target>(
     Ok(filled?)
 }
 
-/// Lets all clients loose and gathers what they measured.
-pub async fn run<T: Target>(plan: &Arc<Plan>, clients: Vec<T>) -> Tally {
-    let count = clients.len() as u32;
-    let start = Instant::now();
-    let runs = clients.into_iter().zip(0..).map(|(target, index)| {
-        let pace = plan.rate.map(|rate| Pace::new(start, rate, count, index));
-        let client = Client { plan: Arc::clone(plan), target, tally: Tally::new(), start };
-        tokio::spawn(client.run(pace))
-    });
-    let mut tally = Tally::new();
-    for client in join_all(runs).await.into_iter().flatten() {
-        tally.add(&client);
+/// What was measured in a part of a run.
+pub struct Part {
+    /// When it began, from when counting did.
+    pub from: Duration,
+    /// How long it was.
+    pub took: Duration,
+    /// Of the requests answered in it.
+    pub tally: Tally,
+}
+
+/// Lets all clients loose until the plan is over or `stop` comes. Tells of each part when it is
+/// over; of the last one when every request has its answer.
+///
+/// # Errors
+/// The first of `tell`, which ends the run.
+pub async fn run<T: Target>(
+    plan: &Arc<Plan>,
+    clients: Vec<T>,
+    stop: impl Future<Output = ()>,
+    mut tell: impl FnMut(Part) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let run = Run::start(plan, clients);
+    let counted_from = run.start + plan.warmup;
+    let end = counted_from + plan.measured;
+    let mut stop = pin!(stop);
+    let (mut from, mut told) = (counted_from, Ok(()));
+    while told.is_ok() {
+        let until = end.min(from + plan.interval);
+        tokio::select! {
+            () = tokio::time::sleep_until(until.into()), if until < end => {}
+            () = tokio::time::sleep_until(end.into()) => break,
+            () = &mut stop => break,
+        }
+        told = tell(run.part(counted_from, from, until));
+        from = until;
     }
-    tally
+    let until = end.min(Instant::now());
+    let run = run.end().await;
+    told?;
+    tell(run.part(counted_from, from, until))
+}
+
+/// Clients at work.
+struct Run {
+    start: Instant,
+    over: Arc<AtomicBool>,
+    tallies: Vec<Arc<Mutex<Tally>>>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Run {
+    fn start<T: Target>(plan: &Arc<Plan>, clients: Vec<T>) -> Self {
+        let count = clients.len() as u32;
+        let (start, over) = (Instant::now(), Arc::default());
+        let mut run = Self { start, over, tallies: Vec::new(), clients: Vec::new() };
+        for (target, index) in clients.into_iter().zip(0..) {
+            let pace = plan.rate.map(|rate| Pace::new(start, rate, count, index));
+            let tally = Arc::new(Mutex::new(Tally::new()));
+            run.tallies.push(Arc::clone(&tally));
+            let (plan, over) = (Arc::clone(plan), Arc::clone(&run.over));
+            let client = Client { plan, target, tally, start, over };
+            run.clients.push(tokio::spawn(client.run(pace)));
+        }
+        run
+    }
+
+    /// Takes what has been measured since the last time.
+    fn part(&self, counted_from: Instant, from: Instant, until: Instant) -> Part {
+        let mut sum = Tally::new();
+        for tally in &self.tallies {
+            let mut tally = tally.lock();
+            sum.add(&tally);
+            tally.clear();
+        }
+        let took = until.saturating_duration_since(from);
+        Part { from: from.saturating_duration_since(counted_from), took, tally: sum }
+    }
+
+    /// Has no request follow those under way, and waits for these.
+    async fn end(mut self) -> Self {
+        self.over.store(true, Ordering::Relaxed);
+        join_all(self.clients.drain(..)).await;
+        self
+    }
 }
 
 /// When the requests of one client of an open loop begin: all clients take turns.
@@ -164,12 +248,13 @@ impl Pace {
 struct Client<T> {
     plan: Arc<Plan>,
     target: T,
-    tally: Tally,
+    tally: Arc<Mutex<Tally>>,
     start: Instant,
+    over: Arc<AtomicBool>,
 }
 
 impl<T: Target> Client<T> {
-    async fn run(mut self, mut pace: Option<Pace>) -> Tally {
+    async fn run(mut self, mut pace: Option<Pace>) {
         let counted_from = self.start + self.plan.warmup;
         let end = counted_from + self.plan.measured;
         loop {
@@ -178,12 +263,11 @@ impl<T: Target> Client<T> {
                 Some(pace) => pace.wait().await,
                 None => Instant::now(),
             };
-            if begun >= end {
+            if begun >= end || self.over.load(Ordering::Relaxed) {
                 break;
             }
             self.request(begun, begun >= counted_from).await;
         }
-        self.tally
     }
 
     async fn request(&mut self, begun: Instant, counted: bool) {
@@ -201,13 +285,15 @@ impl<T: Target> Client<T> {
         };
         match result {
             Ok(()) if counted => {
-                let times = if is_read { &mut self.tally.reads } else { &mut self.tally.writes };
-                times.saturating_record(begun.elapsed().as_micros() as u64);
+                let took = begun.elapsed().as_micros() as u64;
+                let mut tally = self.tally.lock();
+                let times = if is_read { &mut tally.reads } else { &mut tally.writes };
+                times.saturating_record(took);
             }
             Ok(()) => {}
             Err(failure) => {
                 if counted {
-                    *self.tally.failures.entry(failure).or_default() += 1;
+                    *self.tally.lock().failures.entry(failure).or_default() += 1;
                 }
                 tokio::time::sleep(FAILURE_PAUSE).await;
             }
@@ -217,7 +303,7 @@ impl<T: Target> Client<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::future::pending;
 
     use super::*;
 
@@ -234,13 +320,13 @@ mod tests {
 
         async fn read(&mut self, key: u32) -> Result<(), String> {
             tokio::task::yield_now().await;
-            let known = self.written.lock().unwrap().contains_key(&key);
+            let known = self.written.lock().contains_key(&key);
             known.then_some(()).ok_or_else(|| "missing".to_owned())
         }
 
         async fn write(&mut self, key: u32, _: Bytes) -> Result<(), String> {
             tokio::task::yield_now().await;
-            *self.written.lock().unwrap().entry(key).or_default() += 1;
+            *self.written.lock().entry(key).or_default() += 1;
             Ok(())
         }
     }
@@ -253,8 +339,25 @@ mod tests {
             texts: vec![Bytes::from_static(b"x"); TEXTS],
             warmup: Duration::ZERO,
             measured: Duration::from_millis(100),
+            interval: Duration::from_millis(100),
             rate,
         })
+    }
+
+    async fn parts_of(plan: &Arc<Plan>, clients: Vec<Memory>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let tell = |part| {
+            parts.push(part);
+            Ok(())
+        };
+        run(plan, clients, pending(), tell).await.unwrap();
+        parts
+    }
+
+    async fn tally_of(plan: &Arc<Plan>, clients: Vec<Memory>) -> Tally {
+        let mut parts = parts_of(plan, clients).await;
+        assert_eq!(parts.len(), 1);
+        parts.remove(0).tally
     }
 
     #[tokio::test]
@@ -264,7 +367,7 @@ mod tests {
             let all = memories.iter().cycle().take(clients).cloned().collect();
             fill(&plan(Mode::Read, None), all, spaces).await.unwrap();
             for memory in &memories {
-                let written = memory.written.lock().unwrap();
+                let written = memory.written.lock();
                 assert_eq!(written.len(), 10, "{clients} clients, {spaces} spaces");
                 assert!(written.values().all(|&times| times == 1));
             }
@@ -273,11 +376,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_loop_counts_what_succeeds_and_what_fails() {
-        let empty = run(&plan(Mode::Read, None), vec![Memory::default()]).await;
+        let empty = tally_of(&plan(Mode::Read, None), vec![Memory::default()]).await;
         assert_eq!(empty.reads.len(), 0);
         assert!(empty.failures["missing"] > 0);
         let memory = Memory::default();
-        let mixed = run(&plan(Mode::Write, None), vec![memory.clone(), memory]).await;
+        let mixed = tally_of(&plan(Mode::Write, None), vec![memory.clone(), memory]).await;
         assert!(!mixed.writes.is_empty() && mixed.reads.is_empty());
         assert!(mixed.failures.is_empty());
     }
@@ -286,7 +389,7 @@ mod tests {
     async fn a_mixed_load_keeps_its_share_of_reads() {
         let memory = Memory::default();
         let clients = fill(&plan(Mode::Mixed, None), vec![memory], 1).await.unwrap();
-        let tally = run(&plan(Mode::Mixed, Some(10_000)), clients).await;
+        let tally = tally_of(&plan(Mode::Mixed, Some(10_000)), clients).await;
         let share = tally.reads.len() as f64 / (tally.reads.len() + tally.writes.len()) as f64;
         assert!((0.7..0.9).contains(&share), "{share} of the requests read");
     }
@@ -294,7 +397,35 @@ mod tests {
     #[tokio::test]
     async fn an_open_loop_keeps_its_rate() {
         let clients = vec![Memory::default(); 4];
-        let tally = run(&plan(Mode::Write, Some(1_000)), clients).await;
+        let tally = tally_of(&plan(Mode::Write, Some(1_000)), clients).await;
         assert_eq!(tally.writes.len(), 100, "1000 a second for 100 ms");
+    }
+
+    #[tokio::test]
+    async fn a_run_is_told_of_in_parts_that_make_up_the_whole() {
+        let mut plan = Arc::into_inner(plan(Mode::Write, Some(1_000))).unwrap();
+        plan.interval = Duration::from_millis(40);
+        let parts = parts_of(&Arc::new(plan), vec![Memory::default(); 4]).await;
+        let at: Vec<_> =
+            parts.iter().map(|part| (part.from.as_millis(), part.took.as_millis())).collect();
+        assert_eq!(at, [(0, 40), (40, 40), (80, 20)]);
+        assert!(parts.iter().all(|part| !part.tally.writes.is_empty()));
+        assert_eq!(parts.iter().map(|part| part.tally.writes.len()).sum::<u64>(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_tells_of_what_was_measured() {
+        let mut plan = Arc::into_inner(plan(Mode::Write, None)).unwrap();
+        plan.measured = Duration::from_secs(3_600);
+        let stop = tokio::time::sleep(Duration::from_millis(50));
+        let mut told = None;
+        let tell = |part| {
+            told = Some(part);
+            Ok(())
+        };
+        run(&Arc::new(plan), vec![Memory::default()], stop, tell).await.unwrap();
+        let part = told.unwrap();
+        assert!(!part.tally.writes.is_empty());
+        assert!((50..5_000).contains(&part.took.as_millis()), "{:?}", part.took);
     }
 }

@@ -1,6 +1,8 @@
 //! What was measured, as a table or as JSON.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
@@ -10,7 +12,10 @@ use super::super::output;
 use super::load::Tally;
 use super::{BenchArgs, TargetKind};
 
-/// The result of one run.
+/// Above rows that parts of a run are told in.
+pub const ROW_HEADING: &str = "   FROM S           COUNT     PER S       P50       P99     P99.9  MAX (ms)\n";
+
+/// The result of one run, or of a part of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
     target: String,
@@ -19,7 +24,11 @@ pub struct Report {
     size: u32,
     keys: u32,
     tenants: u32,
-    seconds: u64,
+    /// Of a part, when it began, in seconds from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_seconds: Option<f64>,
+    /// How long it was, to a tenth.
+    seconds: f64,
     /// Requests a second that were intended; absent in a closed loop.
     rate: Option<u32>,
     /// By kind of request.
@@ -42,8 +51,8 @@ struct Times {
 }
 
 impl Report {
-    /// The result of a run with these arguments.
-    pub fn new(args: &BenchArgs, tally: &Tally) -> Self {
+    /// What was measured in a run with these arguments, that took so long.
+    pub fn new(args: &BenchArgs, took: Duration, tally: &Tally) -> Self {
         let target = match args.target {
             TargetKind::Ranch => format!("ranch {}", args.admin.url.url),
             TargetKind::Etcd => format!("etcd {}", args.etcd_url.join(",")),
@@ -59,11 +68,36 @@ impl Report {
             size: args.size,
             keys: args.keys,
             tenants: args.tenants.unwrap_or(1),
-            seconds: args.seconds,
+            from_seconds: None,
+            seconds: tenths(took),
             rate: args.rate,
-            operations: seen.map(|(kind, times)| (kind, Times::new(times, args.seconds))).collect(),
+            operations: seen.map(|(kind, times)| (kind, Times::new(times, took))).collect(),
             failures: tally.failures.clone(),
         }
+    }
+
+    /// The same, as a part that began so long after the beginning.
+    pub fn at(self, from: Duration) -> Self {
+        Self { from_seconds: Some(tenths(from)), ..self }
+    }
+
+    /// A line for each kind of request, and for what failed.
+    pub fn rows(&self) -> String {
+        let from = self.from_seconds.unwrap_or_default();
+        let mut rows = String::new();
+        for (kind, times) in &self.operations {
+            let Times { count, per_second, p50_ms, p99_ms, p999_ms, max_ms, .. } = times;
+            // Writing to a text cannot fail.
+            let _ = writeln!(
+                rows,
+                "{from:9} {kind:6} {count:9} {per_second:9.0} {p50_ms:9.2} {p99_ms:9.2} \
+                 {p999_ms:9.2} {max_ms:9.2}"
+            );
+        }
+        for (why, count) in &self.failures {
+            let _ = writeln!(rows, "{from:9} FAILED {count} x {why}");
+        }
+        rows
     }
 
     /// Requests that succeeded.
@@ -101,13 +135,17 @@ impl Report {
     }
 }
 
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
 impl Times {
-    fn new(times: &Histogram<u64>, seconds: u64) -> Self {
+    fn new(times: &Histogram<u64>, took: Duration) -> Self {
         let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
         let mean_us = times.mean().round();
         Self {
             count: times.len(),
-            per_second: times.len() as f64 / seconds as f64,
+            per_second: times.len() as f64 / took.as_secs_f64(),
             mean_ms: mean_us / 1_000.0,
             p50_ms: ms(0.5),
             p90_ms: ms(0.9),
@@ -130,6 +168,8 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -138,11 +178,30 @@ mod tests {
         for us in 1..=1_000_u64 {
             tally.writes.record(us * 10).unwrap();
         }
-        let times = Times::new(&tally.writes, 10);
+        let times = Times::new(&tally.writes, Duration::from_secs(10));
         assert_eq!((times.count, times.per_second), (1_000, 100.0));
         assert!((times.p50_ms - 5.0).abs() < 0.02, "{}", times.p50_ms);
         assert!((times.p99_ms - 9.9).abs() < 0.02, "{}", times.p99_ms);
         assert!((times.max_ms - 10.0).abs() < 0.02, "{}", times.max_ms);
         assert_eq!(times.row("write")[..3], ["write", "1000", "100"]);
+    }
+    #[test]
+    fn a_part_is_a_row_for_each_kind_below_the_heading() {
+        let args = Args::parse_from(["bench", "--key", "k"]).bench;
+        let mut tally = Tally::new();
+        tally.writes.record(1_500).unwrap();
+        tally.failures.insert("429 too many".to_owned(), 2);
+        let report = Report::new(&args, Duration::from_secs(5), &tally);
+        let rows = report.at(Duration::from_secs(10)).rows();
+        let lines: Vec<_> = rows.lines().collect();
+        assert_eq!(lines[0].len() + 1, ROW_HEADING.len(), "{rows}");
+        assert!(lines[0].trim_start().starts_with("10 write"), "{rows}");
+        assert_eq!(lines[1].trim_start(), "10 FAILED 2 x 429 too many");
+    }
+
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        bench: BenchArgs,
     }
 }
