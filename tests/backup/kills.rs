@@ -13,7 +13,7 @@ use crate::{
     run, start,
 };
 
-/// Of the thread of a process that others wait for the most, from -20 to 19 (proc_pid_stat(5)).
+/// Of the thread of a process that others wait for the most, from -20 to 19 (`proc_pid_stat(5)`).
 fn niceness(pid: u32) -> i32 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| {
         let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();

@@ -156,7 +156,7 @@ pub async fn run<T: Target>(
     stop: impl Future<Output = ()>,
     mut tell: impl FnMut(Part) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let run = Run::start(plan, clients);
+    let mut run = Run::start(plan, clients);
     let counted_from = run.start + plan.warmup;
     let end = counted_from + plan.measured;
     let mut stop = pin!(stop);
@@ -166,20 +166,24 @@ pub async fn run<T: Target>(
         tokio::select! {
             () = tokio::time::sleep_until(until.into()), if until < end => {}
             () = tokio::time::sleep_until(end.into()) => break,
-            () = &mut stop => break,
+            () = &mut stop => {
+                run.over.store(true, Ordering::Relaxed);
+                break;
+            }
         }
         told = tell(run.part(counted_from, from, until));
         from = until;
     }
     let until = end.min(Instant::now());
-    let run = run.end().await;
     told?;
+    run.answered().await;
     tell(run.part(counted_from, from, until))
 }
 
 /// Clients at work.
 struct Run {
     start: Instant,
+    /// Set when it is to end before its time.
     over: Arc<AtomicBool>,
     tallies: Vec<Arc<Mutex<Tally>>>,
     clients: Vec<JoinHandle<()>>,
@@ -213,11 +217,9 @@ impl Run {
         Part { from: from.saturating_duration_since(counted_from), took, tally: sum }
     }
 
-    /// Has no request follow those under way, and waits for these.
-    async fn end(mut self) -> Self {
-        self.over.store(true, Ordering::Relaxed);
+    /// Waits for the last answers: clients end by themselves.
+    async fn answered(&mut self) {
         join_all(self.clients.drain(..)).await;
-        self
     }
 }
 
@@ -416,7 +418,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_stopped_tells_of_what_was_measured() {
         let mut plan = Arc::into_inner(plan(Mode::Write, None)).unwrap();
-        plan.measured = Duration::from_secs(3_600);
+        plan.measured = Duration::from_hours(1);
         let stop = tokio::time::sleep(Duration::from_millis(50));
         let mut told = None;
         let tell = |part| {

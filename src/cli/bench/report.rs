@@ -13,7 +13,8 @@ use super::load::Tally;
 use super::{BenchArgs, TargetKind};
 
 /// Above rows that parts of a run are told in.
-pub const ROW_HEADING: &str = "   FROM S           COUNT     PER S       P50       P99     P99.9  MAX (ms)\n";
+pub const ROW_HEADING: &str =
+    "   FROM S            COUNT     PER S       P50       P99     P99.9  MAX (ms)\n";
 
 /// The result of one run, or of a part of it.
 #[derive(Debug, Serialize)]

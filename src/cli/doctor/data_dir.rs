@@ -44,6 +44,8 @@ pub struct Seen {
     pub kind: i64,
     /// Whether its file system is in memory in the end, where that is to be seen.
     pub in_memory: bool,
+    /// Whether its file system tells the disk at once what is free (`discard`).
+    pub discards: bool,
     /// Bytes free and in all; 0 of 0 where that is not known.
     pub room: (u64, u64),
 }
@@ -120,6 +122,13 @@ fn disk(seen: &Seen) -> Finding {
                           than fsync promises, and all machines fail with it";
             Finding::warning(CHECK, says, remedy)
         }
+        _ if seen.discards => {
+            let says = format!("{place} is mounted with `discard`");
+            let remedy = "mount it without, and `systemctl enable --now fstrim.timer`: merges \
+                          remove large files, and while the disk is told that they are free, a \
+                          write may wait for 40 ms and more";
+            Finding::warning(CHECK, says, remedy)
+        }
         _ => Finding::ok(CHECK, format!("{place} is on a disk")),
     }
 }
@@ -153,6 +162,8 @@ pub fn look(dir: &Path) -> Seen {
     let place = fs::canonicalize(&place).unwrap_or(place);
     let stat = statfs(&place).map_or(0, |stat| stat.f_type);
     let foreign = entry.as_ref().ok().and_then(|entry| foreign(dir, entry));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mount = mount_of(&mounts, &place);
     Seen {
         dir: dir.to_owned(),
         entry: entry.map(|dir| (dir.mode(), dir.uid())).map_err(|error| error.kind()),
@@ -160,7 +171,8 @@ pub fn look(dir: &Path) -> Seen {
         writable: access(&place, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
         user: rustix::process::geteuid().as_raw(),
         kind: stat,
-        in_memory: stat == OVERLAY && upper_in_memory(&place),
+        in_memory: stat == OVERLAY && mount.is_some_and(upper_in_memory),
+        discards: mount.is_some_and(|mount| options_of(mount).any(|option| option == "discard")),
         room: room_of(&place, dir),
         place,
     }
@@ -191,24 +203,30 @@ fn foreign(dir: &Path, entry: &Metadata) -> Option<(PathBuf, u32)> {
     })
 }
 
-/// Whether what is written to an overlay goes to memory, as far as it is visible from here.
-fn upper_in_memory(place: &Path) -> bool {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-    let Ok(place) = fs::canonicalize(place) else { return false };
-    upper_of(&mounts, &place)
-        .and_then(|upper| statfs(upper).ok())
-        .is_some_and(|stat| matches!(stat.f_type, TMPFS | RAMFS))
-}
-
-/// Where the overlay that a directory is on keeps what is written to it.
-fn upper_of<'a>(mounts: &'a str, place: &Path) -> Option<&'a str> {
+/// The line about what is mounted where a directory is, of `/proc/self/mountinfo`.
+fn mount_of<'a>(mounts: &'a str, place: &Path) -> Option<&'a str> {
     let mounts = mounts.lines().filter_map(|line| {
         let at = line.split(' ').nth(4)?;
         place.starts_with(at).then_some((at.len(), line))
     });
-    let (_, line) = mounts.max_by_key(|(length, _)| *length)?;
-    let options = line.rsplit(' ').next()?;
-    options.split(',').find_map(|option| option.strip_prefix("upperdir="))
+    mounts.max_by_key(|(length, _)| *length).map(|(_, line)| line)
+}
+
+/// Options of the file system itself, the last field of such a line.
+fn options_of(mount: &str) -> impl Iterator<Item = &str> {
+    mount.rsplit(' ').next().unwrap_or_default().split(',')
+}
+
+/// Whether what is written to an overlay goes to memory, as far as it is visible from here.
+fn upper_in_memory(mount: &str) -> bool {
+    upper_of(mount)
+        .and_then(|upper| statfs(upper).ok())
+        .is_some_and(|stat| matches!(stat.f_type, TMPFS | RAMFS))
+}
+
+/// Where an overlay keeps what is written to it.
+fn upper_of(mount: &str) -> Option<&str> {
+    options_of(mount).find_map(|option| option.strip_prefix("upperdir="))
 }
 
 #[cfg(test)]

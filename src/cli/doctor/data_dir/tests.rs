@@ -17,6 +17,7 @@ fn seen() -> Seen {
         user: 7,
         kind: EXT4,
         in_memory: false,
+        discards: false,
         room: (80 << 30, 100 << 30),
     }
 }
@@ -91,11 +92,23 @@ fn a_directory_is_looked_at_as_it_is() {
 }
 
 #[test]
-fn an_overlay_says_where_it_is_written() {
+fn a_disk_that_is_told_at_once_what_is_free_is_a_warning() {
+    let discards = Seen { discards: true, ..seen() };
+    assert_eq!(levels(&discards)[1], Level::Warning);
+    assert!(judge(&discards, 512)[1].remedy.as_deref().unwrap().contains("fstrim"));
+}
+
+#[test]
+fn a_mount_says_where_it_is_written_and_how() {
     let mounts = "\
 22 1 0:1 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/up,workdir=/w
-23 22 0:2 / /data rw shared:1 - ext4 /dev/sda1 rw
+23 22 0:2 / /data rw,noatime shared:1 - ext4 /dev/sda1 rw,discard,errors=remount-ro
+24 22 0:3 / /srv rw - btrfs /dev/sdb1 rw,discard=async,space_cache=v2
 ";
-    assert_eq!(upper_of(mounts, Path::new("/var/lib")), Some("/up"));
-    assert_eq!(upper_of(mounts, Path::new("/data/node1")), None);
+    let of = |place: &str| mount_of(mounts, Path::new(place)).unwrap();
+    assert_eq!(upper_of(of("/var/lib")), Some("/up"));
+    assert_eq!(upper_of(of("/data/node1")), None);
+    let discards = |place| options_of(of(place)).any(|option| option == "discard");
+    assert!(discards("/data/node1"));
+    assert!(!discards("/srv/node1") && !discards("/database"), "not at once; another directory");
 }
