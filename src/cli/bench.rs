@@ -8,6 +8,7 @@ mod etcd;
 mod load;
 mod ranch;
 mod report;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,9 @@ use super::machine::MachineError;
 use super::options::{AdminArgs, secret};
 use super::output;
 use super::shutdown::StopSignals;
-use load::{Part, Plan, Tally, Target};
+use load::{Plan, Tally, Target};
 use report::Report;
+use run::Part;
 
 /// Arguments of `ranch bench`.
 #[derive(Debug, Args)]
@@ -198,7 +200,7 @@ async fn measure<T: Target>(
         }
         spinner.suspend(|| tell_part(args, &part))
     };
-    load::run(&plan, clients, stop.next(), tell).await?;
+    run::run(&plan, clients, stop.next(), tell).await?;
     spinner.finish_and_clear();
     Ok(Report::new(args, took, &sum))
 }

@@ -29,16 +29,16 @@ pub fn scroll(text: &[u8]) -> Result<(), CliError> {
 
 /// Prints a value as JSON for machines.
 pub fn json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| CliError::Output { source: io::Error::from(error) })?;
-    line(&text)
+    written(serde_json::to_string_pretty(value))
 }
 
 /// Prints a value as one line of JSON, of several that follow one another.
 pub fn json_line<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
-    let text = serde_json::to_string(value)
-        .map_err(|error| CliError::Output { source: io::Error::from(error) })?;
-    line(&text)
+    written(serde_json::to_string(value))
+}
+
+fn written(text: serde_json::Result<String>) -> Result<(), CliError> {
+    line(&text.map_err(|error| CliError::Output { source: io::Error::from(error) })?)
 }
 
 /// A remark on standard error. That it cannot be made is no reason to fail.

@@ -186,6 +186,7 @@ mod tests {
         assert!((times.max_ms - 10.0).abs() < 0.02, "{}", times.max_ms);
         assert_eq!(times.row("write")[..3], ["write", "1000", "100"]);
     }
+
     #[test]
     fn a_part_is_a_row_for_each_kind_below_the_heading() {
         let args = Args::parse_from(["bench", "--key", "k"]).bench;
