@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, ORIGIN};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
-use ranch_proto::Shards;
 use ranch_proto::schema::CallMethod;
+use ranch_proto::{Directory, Shards};
 
 use crate::api::{self, Audience, Call, Target, Use};
 use crate::app::App;
@@ -21,6 +21,7 @@ use crate::http::params::Query;
 use crate::http::{cors, negotiate};
 use crate::metrics::Endpoint;
 use crate::request_log::{self, Line, REQUEST_ID};
+use crate::shown::{SHOW_MAX, until_shown};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ async fn route<S: Shards>(
         target.usage(&parts.method)?;
         return Ok(Box::pin(api::health::answer(app, *endpoint)).await);
     }
-    let identity = auth::identify(&app.shards.directory().read(), &parts.headers)?;
+    let identity = recognise(app, &parts.headers).await?;
     let query = Query::parse(parts.uri.query());
     *seen = match target.audience() {
         Audience::Nobody => return Err(ApiError::NotFound),
@@ -108,6 +109,15 @@ async fn route<S: Shards>(
         }
         None => served.await,
     }
+}
+
+/// Whose request it is. A router that has just started knows nobody yet, and waits until it does.
+async fn recognise<S: Shards>(app: &App<S>, headers: &HeaderMap) -> Result<Identity, ApiError> {
+    let ranch_is_known = |directory: &Directory| directory.cluster.is_some();
+    if !ranch_is_known(&app.shards.directory().read()) {
+        until_shown(&*app.shards, SHOW_MAX, ranch_is_known).await;
+    }
+    auth::identify(&app.shards.directory().read(), headers)
 }
 
 /// Carries a request out for a caller that may ask.

@@ -24,6 +24,7 @@ mod http;
 mod large;
 mod metrics;
 mod request_log;
+mod shown;
 mod tally;
 
 pub use http::https::{Https, HttpsFiles};

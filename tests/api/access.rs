@@ -1,5 +1,7 @@
 //! Who may do what: keys and where they are presented, tenants kept apart, browsers let in.
 
+use std::time::Duration;
+
 use http::Method;
 use ranch_chaos::ranch::ADMIN_KEY;
 use ranch_chaos::{Client, Ranch};
@@ -17,6 +19,44 @@ async fn keys_decide_and_nothing_else() {
     tenants_are_apart(&ranch, &key).await;
     browsers(&ranch, &key).await;
     what_is_not_there(&ranch, &key).await;
+}
+
+#[tokio::test]
+async fn a_router_that_has_just_started_turns_no_key_away() {
+    let (mut ranch, key) = ranch_with("will").await;
+    router_that_knows_nothing(&mut ranch).await;
+    let ask = |key: &str, path: &'static str| {
+        let mut client = ranch.client(Some(key));
+        tokio::spawn(async move { client.get(path).await.unwrap() })
+    };
+    let valid = [ask(ADMIN_KEY, "/api/v2/admin/tenants"), ask(&key, SELECT)];
+    let wrong = ask("pmb-v1-00000000000000000000000000000000", SELECT);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for id in ranch.node_ids() {
+        ranch.node(id).unwrap().resume().unwrap();
+    }
+    for asked in valid {
+        let answer = asked.await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(wrong.await.unwrap().status, 401);
+    // Nor does it wait for ever.
+    router_that_knows_nothing(&mut ranch).await;
+    let mut client = ranch.client(Some(&key)).with_limit(Duration::from_secs(10));
+    assert_eq!(client.get(SELECT).await.unwrap().status, 503);
+}
+
+/// Has all nodes stand still, so that a new router learns nothing from them, and starts one.
+async fn router_that_knows_nothing(ranch: &mut Ranch) {
+    for id in ranch.node_ids() {
+        ranch.node(id).unwrap().pause().unwrap();
+    }
+    ranch.router().kill().unwrap();
+    ranch.router().start().unwrap();
+    let mut early = ranch.client(None);
+    while early.get("/health/live").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn presenting_a_key(ranch: &Ranch, key: &str) {

@@ -14,13 +14,14 @@ use serde::Serialize;
 use crate::api::describe::{
     HttpMethod, NUMBER, Operation, Parameter, Reply, STRING, argument, operation, query, reply,
 };
-use crate::api::tenants::{audit, shown};
+use crate::api::tenants::audit;
 use crate::api::{Call, Methods};
 use crate::error::ApiError;
 use crate::forward::ForwardError;
 use crate::http::answer::{self, Answer};
 use crate::http::date;
 use crate::http::params::path_argument;
+use crate::shown::until_shown;
 
 /// What chunks and records are.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -188,7 +189,7 @@ fn about<S: Shards>(call: &Call<'_, S>) -> Result<Answer, ApiError> {
 /// The records as of now: whatever was acknowledged before is in them.
 async fn records<S: Shards>(call: &Call<'_, S>) -> Result<Answer, ApiError> {
     let epoch = call.app.forward.current_epoch().await?;
-    if !shown(call, CURRENT_MAX, |directory| directory.epoch >= epoch).await {
+    if !until_shown(&*call.app.shards, CURRENT_MAX, |directory| directory.epoch >= epoch).await {
         return Err(ForwardError::Unavailable.into());
     }
     audit(call, "back up", "");

@@ -13,24 +13,20 @@ pub(crate) mod restore;
 pub(crate) mod schemas;
 pub(crate) mod show;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use ranch_proto::schema::{
     MetaCommand, MetaStatus, Record, TenantRecord, meta_command::What, record,
 };
-use ranch_proto::{Directory, RequestId, Shards};
+use ranch_proto::{RequestId, Shards};
 
 use crate::api::Call;
 use crate::auth;
 use crate::error::ApiError;
 use crate::forward::ForwardError;
+use crate::shown::{SHOW_MAX, until_shown};
 
 pub(crate) use input::MB;
 pub(crate) use keys::key_record;
-
-/// Longest wait for this router's own directory to show what was decided.
-const SHOW_MAX: Duration = Duration::from_secs(2);
 
 /// Has the meta group carry out a change, writes down who asked for it, and waits until this
 /// router knows it, so that whoever made it can rely on it at once. The record concerned as it
@@ -47,7 +43,8 @@ async fn decide<S: Shards>(
         MetaStatus::MetaOk => {
             audit(call, action, id);
             let epoch = result.epoch;
-            if !shown(call, SHOW_MAX, |directory| directory.epoch >= epoch).await {
+            if !until_shown(&*call.app.shards, SHOW_MAX, |directory| directory.epoch >= epoch).await
+            {
                 // It is in force all the same.
                 tracing::warn!("the directory is slow to show a change");
             }
@@ -78,24 +75,6 @@ pub(crate) fn audit<S: Shards>(call: &Call<'_, S>, action: &'static str, tenant:
     let admin = auth::key_name(&call.app.shards.directory().read(), call.headers);
     let admin = admin.as_deref().unwrap_or("unknown");
     tracing::info!(target: "audit", admin, action, tenant, "an administrator's change");
-}
-
-/// Waits until this router's directory shows something, for a bounded time; says whether it did.
-pub(crate) async fn shown<S: Shards>(
-    call: &Call<'_, S>,
-    longest: Duration,
-    there: impl Fn(&Directory) -> bool,
-) -> bool {
-    let mut epochs = call.app.shards.epochs();
-    let wait = async {
-        while !there(&call.app.shards.directory().read()) {
-            if epochs.changed().await.is_err() {
-                return false;
-            }
-        }
-        true
-    };
-    tokio::time::timeout(longest, wait).await.unwrap_or(false)
 }
 
 fn known<S: Shards>(call: &Call<'_, S>, id: &str) -> Result<TenantRecord, ApiError> {

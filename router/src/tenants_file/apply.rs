@@ -12,13 +12,14 @@ use ranch_proto::{Directory, RequestId, Shards};
 use super::plan::{Change, Kind, Plan, plan};
 use super::{FileContents, Summary, TenantsFileError};
 use crate::forward::Forward;
+use crate::shown::until_shown;
 
 /// Changes under way at once; the meta group's leader puts them into few log entries.
 const AT_ONCE: usize = 64;
 /// Times the file is compared with the directory before a clash is given up on.
 const PASSES_MAX: u32 = 3;
 /// Longest wait for the directory to show all changes.
-const SHOW_MAX: Duration = Duration::from_secs(10);
+const SHOW_ALL_MAX: Duration = Duration::from_secs(10);
 
 /// Makes the directory agree with the file. Others may change the same things meanwhile, so what
 /// turns out to exist already is looked at again.
@@ -65,7 +66,7 @@ pub(super) async fn carry_out_all<S: Shards>(
     let results: Vec<Carried> = results.buffer_unordered(AT_ONCE).try_collect().await?;
     let epoch = results.iter().map(|carried| carried.epoch).max().unwrap_or(0);
     let shows = |directory: &Directory| directory.epoch >= epoch;
-    if until(shards, SHOW_MAX, shows).await.is_err() {
+    if !until_shown(&**shards, SHOW_ALL_MAX, shows).await {
         // The changes are in force; only whoever asks this router next would notice.
         tracing::warn!("the directory is slow to show the tenants of the file");
     }
@@ -120,22 +121,4 @@ fn action(what: &What) -> &'static str {
         What::RemoveKey(_) => "revoke key",
         _ => "change tenant",
     }
-}
-
-/// Waits until the directory shows something.
-pub(super) async fn until<S: Shards>(
-    shards: &Arc<S>,
-    longest: Duration,
-    shows: impl Fn(&Directory) -> bool,
-) -> Result<(), ()> {
-    let mut epochs = shards.epochs();
-    let wait = async {
-        while !shows(&shards.directory().read()) {
-            if epochs.changed().await.is_err() {
-                return Err(());
-            }
-        }
-        Ok(())
-    };
-    tokio::time::timeout(longest, wait).await.unwrap_or(Err(()))
 }

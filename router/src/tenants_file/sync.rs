@@ -12,12 +12,13 @@ use ranch_proto::schema::patch_tenant::Field;
 use ranch_proto::{Directory, Shards, hex};
 use serde_json::Value;
 
-use super::apply::{apply, carry_out_all, until};
+use super::apply::{apply, carry_out_all};
 use super::note::{Locked, Note, beside, digest};
 use super::plan::{Change, Kind, patch};
 use super::render::{Lives, render};
 use super::{FileContents, Summary, TenantsFileError, parse};
 use crate::forward::Forward;
+use crate::shown::until_shown;
 
 /// Longest wait for the ranch to be there at all.
 const RANCH_MAX: Duration = Duration::from_mins(1);
@@ -61,9 +62,9 @@ impl<S: Shards> Sync<S> {
     /// See [`TenantsFileError`]. After [`TenantsFileError::Refused`] and the like some of the file
     /// may be in force; the next look does the rest.
     pub(super) async fn look(&mut self, why: Why) -> Result<Summary, TenantsFileError> {
-        until(&self.shards, RANCH_MAX, |directory| directory.cluster.is_some())
-            .await
-            .map_err(|()| TenantsFileError::NoRanch)?;
+        if !until_shown(&*self.shards, RANCH_MAX, |directory| directory.cluster.is_some()).await {
+            return Err(TenantsFileError::NoRanch);
+        }
         let cluster = cluster(&self.shards.directory().read());
         let mut locked = Locked::take(&self.path, &cluster, &self.kept).await?;
         let (text, made) = self.read()?.ok_or(TenantsFileError::Missing)?;

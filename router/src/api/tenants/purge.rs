@@ -6,10 +6,11 @@ use ranch_proto::Shards;
 use ranch_proto::schema::meta_command::What;
 use serde::Serialize;
 
-use super::{decide_tenant, shown};
+use super::decide_tenant;
 use crate::api::Call;
 use crate::error::ApiError;
 use crate::http::answer::{self, Answer};
+use crate::shown::until_shown;
 
 #[derive(Serialize)]
 struct State<'a> {
@@ -22,7 +23,7 @@ struct State<'a> {
 pub async fn purge<S: Shards>(call: &Call<'_, S>, id: &str) -> Result<Answer, ApiError> {
     let what = What::PurgeTenant(id.to_owned());
     let tenant = decide_tenant(call, what, ("purge tenant", id)).await?;
-    let gone = shown(call, call.app.options.request_deadline, |directory| {
+    let gone = until_shown(&*call.app.shards, call.app.options.request_deadline, |directory| {
         directory.tenants.get(id).is_none_or(|now| now.life != tenant.life)
     })
     .await;
