@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod open;
 mod outcast;
+mod pace;
 mod placement;
 mod proposals;
 mod replicas;

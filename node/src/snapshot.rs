@@ -1,5 +1,5 @@
 //! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
-//! receiving one. At most two are sent at a time, all together at a bounded rate.
+//! receiving one. At most two are sent at a time, all together at a bounded rate ([`Pace`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use ranch_raft::types::{SnapshotMeta, TypeConfig, Vote};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+
+use crate::pace::Pace;
 
 /// Version of the parts of a snapshot.
 const VERSION: u32 = 1;
@@ -65,26 +67,6 @@ struct Progress {
     sent: u64,
 }
 
-/// Lets so many bytes a second pass, whoever sends them.
-struct Pace {
-    bytes_per_s: u64,
-    next: Mutex<Instant>,
-}
-
-impl Pace {
-    /// Waits for the turn of so many bytes.
-    async fn pass(&self, bytes: u64) {
-        let takes = Duration::from_micros(bytes * 1_000_000 / self.bytes_per_s);
-        let turn = {
-            let mut next = self.next.lock();
-            let turn = (*next).max(Instant::now());
-            *next = turn + takes;
-            turn
-        };
-        tokio::time::sleep_until(turn.into()).await;
-    }
-}
-
 /// Takes a snapshot off the list when it is done or broken off.
 struct Listed<'a> {
     sender: &'a SnapshotSender,
@@ -100,9 +82,8 @@ impl Drop for Listed<'_> {
 impl SnapshotSender {
     /// A sender of the states in `store`, at most `bytes_per_s` in all.
     pub(crate) fn new(links: Arc<Links>, store: Arc<StateStore>, bytes_per_s: u64) -> Self {
-        let pace = Pace { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
         let (slots, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
-        Self { links, store, slots, pace, under_way }
+        Self { links, store, slots, pace: Pace::new(bytes_per_s), under_way }
     }
 
     /// What is being sent of a group.
