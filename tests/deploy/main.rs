@@ -183,8 +183,14 @@ fn alerts_name_metrics(machines: &Machines) {
     assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&&str>::new(), "known: {known:?}");
 }
 
-/// systemd itself finds nothing wrong with the units, where it is installed.
+/// A node may have its compactions step behind, and systemd itself finds nothing wrong with the
+/// units, where it is installed.
 fn units_are_sound(machines: &Machines) {
+    let unit = ask(machines, "ranch1", "cat /usr/local/lib/systemd/system/ranch-node.service");
+    let at = |line: &str| unit.lines().position(|other| other == line);
+    let (refused, let_in) =
+        (at("SystemCallFilter=~@privileged @resources"), at("SystemCallFilter=setpriority"));
+    assert!(refused.is_some() && refused < let_in, "the last word counts: {unit}");
     let tool = Path::new("/usr/bin/systemd-analyze");
     if !tool.exists() {
         eprintln!("not tested here: units, as there is no systemd-analyze");
