@@ -9,6 +9,7 @@ mod load;
 mod ranch;
 mod report;
 mod run;
+mod stolen;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -70,12 +70,15 @@ pub struct Tally {
     pub writes: Histogram<u64>,
     /// How often each failure was seen.
     pub failures: BTreeMap<String, u64>,
+    /// Processor time that this machine lacked meanwhile: see [`stolen`](super::stolen).
+    pub stolen: Duration,
 }
 
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { reads: histogram(), writes: histogram(), failures: BTreeMap::new() }
+        let (reads, writes) = (histogram(), histogram());
+        Self { reads, writes, failures: BTreeMap::new(), stolen: Duration::ZERO }
     }
 
     /// Back to nothing.
@@ -83,6 +86,7 @@ impl Tally {
         self.reads.reset();
         self.writes.reset();
         self.failures.clear();
+        self.stolen = Duration::ZERO;
     }
 
     /// Adds what another one has.
@@ -93,6 +97,7 @@ impl Tally {
         for (failure, count) in &other.failures {
             *self.failures.entry(failure.clone()).or_default() += count;
         }
+        self.stolen += other.stolen;
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Report {
     /// By kind of request.
     operations: BTreeMap<&'static str, Times>,
     failures: BTreeMap<String, u64>,
+    /// Processor time that the machine of the clients lacked meanwhile, in milliseconds.
+    stolen_ms: u64,
 }
 
 /// Times of one kind of request, in milliseconds.
@@ -74,6 +76,7 @@ impl Report {
             rate: args.rate,
             operations: seen.map(|(kind, times)| (kind, Times::new(times, took))).collect(),
             failures: tally.failures.clone(),
+            stolen_ms: tally.stolen.as_millis() as u64,
         }
     }
 
@@ -98,7 +101,16 @@ impl Report {
         for (why, count) in &self.failures {
             let _ = writeln!(rows, "{from:9} FAILED {count} x {why}");
         }
+        if let Some(note) = self.note_of_stolen() {
+            let _ = writeln!(rows, "{from:9} {note}");
+        }
         rows
+    }
+
+    /// What to bear in mind about requests that were slow.
+    fn note_of_stolen(&self) -> Option<String> {
+        let ms = self.stolen_ms;
+        (ms > 0).then(|| format!("this machine was without a processor for {ms} ms (steal)"))
     }
 
     /// Requests that succeeded.
@@ -132,6 +144,7 @@ impl Report {
         if failures.is_empty() {
             failures.push("no failures".to_owned());
         }
+        failures.extend(self.note_of_stolen());
         format!("{head}{table}\n{}\n", failures.join("\n"))
     }
 }
@@ -193,12 +206,14 @@ mod tests {
         let mut tally = Tally::new();
         tally.writes.record(1_500).unwrap();
         tally.failures.insert("429 too many".to_owned(), 2);
+        tally.stolen = Duration::from_millis(140);
         let report = Report::new(&args, Duration::from_secs(5), &tally);
         let rows = report.at(Duration::from_secs(10)).rows();
         let lines: Vec<_> = rows.lines().collect();
         assert_eq!(lines[0].len() + 1, ROW_HEADING.len(), "{rows}");
         assert!(lines[0].trim_start().starts_with("10 write"), "{rows}");
         assert_eq!(lines[1].trim_start(), "10 FAILED 2 x 429 too many");
+        assert!(lines[2].ends_with("without a processor for 140 ms (steal)"), "{rows}");
     }
 
     #[derive(clap::Parser)]

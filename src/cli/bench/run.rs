@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::super::error::CliError;
 use super::Mode;
 use super::load::{Plan, TEXTS, Tally, Target};
+use super::stolen;
 
 /// After a failure, so that a target that is down is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_millis(20);
@@ -66,13 +67,16 @@ struct Run {
     over: Arc<AtomicBool>,
     tallies: Vec<Arc<Mutex<Tally>>>,
     clients: Vec<JoinHandle<()>>,
+    /// Processor time stolen until the last part was over.
+    stolen: Option<Duration>,
 }
 
 impl Run {
     fn start<T: Target>(plan: &Arc<Plan>, clients: Vec<T>) -> Self {
         let count = clients.len() as u32;
         let (start, over) = (Instant::now(), Arc::default());
-        let mut run = Self { start, over, tallies: Vec::new(), clients: Vec::new() };
+        let stolen = stolen::until_now();
+        let mut run = Self { start, over, tallies: Vec::new(), clients: Vec::new(), stolen };
         for (target, index) in clients.into_iter().zip(0..) {
             let pace = plan.rate.map(|rate| Pace::new(start, rate, count, index));
             let tally = Arc::new(Mutex::new(Tally::new()));
@@ -85,13 +89,17 @@ impl Run {
     }
 
     /// Takes what has been measured since the last time.
-    fn part(&self, counted_from: Instant, from: Instant, until: Instant) -> Part {
+    fn part(&mut self, counted_from: Instant, from: Instant, until: Instant) -> Part {
         let mut sum = Tally::new();
         for tally in &self.tallies {
             let mut tally = tally.lock();
             sum.add(&tally);
             tally.clear();
         }
+        let stolen = stolen::until_now();
+        let since = stolen.zip(self.stolen).map(|(now, then)| now.saturating_sub(then));
+        sum.stolen = since.unwrap_or_default();
+        self.stolen = stolen;
         let took = until.saturating_duration_since(from);
         Part { from: from.saturating_duration_since(counted_from), took, tally: sum }
     }

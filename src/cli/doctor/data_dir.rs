@@ -22,6 +22,9 @@ const FUSE: i64 = 0x6573_5546;
 
 /// Bits of a mode that let others than owner and group in.
 const OTHERS: u32 = 0o007;
+/// What a disk may read ahead. While it reads that much at once, for a merge or a copy, the log's
+/// writes wait: 1 MiB takes a slow SSD 2 ms. Linux has 128 KiB unless it was told otherwise.
+const READ_AHEAD_MAX: u64 = 1 << 20;
 /// The file of a node that holds a part of its reserve.
 const RESERVE_FILE: &str = "reserve";
 
@@ -46,6 +49,8 @@ pub struct Seen {
     pub in_memory: bool,
     /// Whether its file system tells the disk at once what is free (`discard`).
     pub discards: bool,
+    /// Bytes that its disk reads ahead; `None` where that is not known.
+    pub read_ahead: Option<u64>,
     /// Bytes free and in all; 0 of 0 where that is not known.
     pub room: (u64, u64),
 }
@@ -59,7 +64,9 @@ impl Seen {
 
 /// Judges a directory, of whose disk up to `reserve_mb` are kept back.
 pub fn judge(seen: &Seen, reserve_mb: u64) -> Vec<Finding> {
-    vec![entry(seen), disk(seen), room(seen, reserve_mb << 20)]
+    let mut findings = vec![entry(seen), disk(seen), room(seen, reserve_mb << 20)];
+    findings.extend(read_ahead(seen));
+    findings
 }
 
 fn entry(seen: &Seen) -> Finding {
@@ -155,6 +162,18 @@ fn room(seen: &Seen, reserve_max: u64) -> Finding {
     Finding::ok(CHECK, says)
 }
 
+fn read_ahead(seen: &Seen) -> Option<Finding> {
+    const CHECK: &str = "read-ahead";
+    let ahead = seen.read_ahead?;
+    let says = format!("the disk of {} reads {} ahead", seen.place.display(), human_bytes(ahead));
+    if ahead <= READ_AHEAD_MAX {
+        return Some(Finding::ok(CHECK, says));
+    }
+    let remedy = "`blockdev --setra 1024 DISK`, which is 512 KiB, and a udev rule so that it lasts \
+                  (docs/deploy.md): while a merge reads so much at once, writes wait for it";
+    Some(Finding::warning(CHECK, says, remedy))
+}
+
 /// Looks at a directory, which need not exist.
 pub fn look(dir: &Path) -> Seen {
     let entry = fs::metadata(dir);
@@ -173,6 +192,7 @@ pub fn look(dir: &Path) -> Seen {
         kind: stat,
         in_memory: stat == OVERLAY && mount.is_some_and(upper_in_memory),
         discards: mount.is_some_and(|mount| options_of(mount).any(|option| option == "discard")),
+        read_ahead: mount.and_then(read_ahead_of),
         room: room_of(&place, dir),
         place,
     }
@@ -215,6 +235,14 @@ fn mount_of<'a>(mounts: &'a str, place: &Path) -> Option<&'a str> {
 /// Options of the file system itself, the last field of such a line.
 fn options_of(mount: &str) -> impl Iterator<Item = &str> {
     mount.rsplit(' ').next().unwrap_or_default().split(',')
+}
+
+/// Bytes that the disk below a mount reads ahead. A partition has it from its disk.
+fn read_ahead_of(mount: &str) -> Option<u64> {
+    let device = Path::new("/sys/dev/block").join(mount.split(' ').nth(2)?);
+    let queues = ["queue", "../queue"].map(|queue| device.join(queue).join("read_ahead_kb"));
+    let kib = queues.iter().find_map(|file| fs::read_to_string(file).ok())?;
+    kib.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 /// Whether what is written to an overlay goes to memory, as far as it is visible from here.

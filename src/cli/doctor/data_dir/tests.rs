@@ -18,20 +18,21 @@ fn seen() -> Seen {
         kind: EXT4,
         in_memory: false,
         discards: false,
+        read_ahead: Some(128 << 10),
         room: (80 << 30, 100 << 30),
     }
 }
 
-fn levels(seen: &Seen) -> [Level; 3] {
+fn levels(seen: &Seen) -> [Level; 4] {
     let levels: Vec<_> = judge(seen, 512).iter().map(|finding| finding.level).collect();
     levels.try_into().unwrap()
 }
 
 #[test]
 fn a_good_directory_is_well() {
-    assert_eq!(levels(&seen()), [Level::Ok; 3]);
+    assert_eq!(levels(&seen()), [Level::Ok; 4]);
     let to_be_made = Seen { entry: Err(ErrorKind::NotFound), ..seen() };
-    assert_eq!(levels(&to_be_made), [Level::Ok; 3]);
+    assert_eq!(levels(&to_be_made), [Level::Ok; 4]);
 }
 
 #[test]
@@ -96,6 +97,34 @@ fn a_disk_that_is_told_at_once_what_is_free_is_a_warning() {
     let discards = Seen { discards: true, ..seen() };
     assert_eq!(levels(&discards)[1], Level::Warning);
     assert!(judge(&discards, 512)[1].remedy.as_deref().unwrap().contains("fstrim"));
+}
+
+#[test]
+fn a_disk_that_reads_far_ahead_is_a_warning() {
+    let reads = |ahead| Seen { read_ahead: Some(ahead), ..seen() };
+    assert_eq!(levels(&reads(1 << 20))[3], Level::Ok);
+    assert_eq!(levels(&reads(8 << 20))[3], Level::Warning);
+    let far = judge(&reads(8 << 20), 512).pop().unwrap();
+    assert_eq!(far.says, "the disk of /data/node1 reads 8.00 MiB ahead");
+    assert!(far.remedy.unwrap().contains("--setra"));
+    assert_eq!(judge(&Seen { read_ahead: None, ..seen() }, 512).len(), 3, "nothing is said");
+}
+
+#[test]
+fn what_a_disk_reads_ahead_is_found_by_the_mount() {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    // Of loop devices it may change at any time: other tests have some.
+    let lasting = disks.filter(|disk| !disk.file_name().to_string_lossy().starts_with("loop"));
+    let known = lasting.filter_map(|disk| {
+        let kib = fs::read_to_string(disk.path().join("queue/read_ahead_kb")).ok()?;
+        let device = fs::read_to_string(disk.path().join("dev")).ok()?;
+        Some((device.trim().to_owned(), kib.trim().parse::<u64>().ok()? << 10))
+    });
+    for (device, ahead) in known {
+        let mount = format!("27 1 {device} / /data rw - ext4 /dev/x rw");
+        assert_eq!(read_ahead_of(&mount), Some(ahead), "{device}");
+    }
+    assert_eq!(read_ahead_of("27 1 0:99999 / /data rw - tmpfs tmpfs rw"), None);
 }
 
 #[test]
