@@ -2,9 +2,10 @@
 //!
 //! A copy costs more than the bytes: it is read, hashed, sent, written, and merged with what is
 //! there. Linux tells in how much of the time somebody waited for a processor (its pressure stall
-//! information, `Documentation/accounting/psi.rst`). The more, the slower this node sends; but
-//! never less than a quarter of the rate, since a copy that takes the place of a lost one is
-//! needed, too.
+//! information, `Documentation/accounting/psi.rst`). The more, the slower this node sends a copy
+//! that gives way; but never less than a quarter of the rate, since one that takes the place of a
+//! lost copy is needed, too. What must catch up with writers goes at the full rate: they could
+//! keep ahead of it for ever.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -44,14 +45,15 @@ impl Pace {
         Self { bytes_per_s: bytes_per_s.max(1), state: Mutex::new(state) }
     }
 
-    /// Waits for the turn of so many bytes.
-    pub(crate) async fn pass(&self, bytes: u64) {
+    /// Waits for the turn of so many bytes, of a copy that gives way or not.
+    pub(crate) async fn pass(&self, bytes: u64, gives_way: bool) {
         let turn = {
             let mut state = self.state.lock();
             let now = Instant::now();
             state.look(now, time_waited);
             let turn = state.next.max(now);
-            state.next = turn + takes(bytes, self.bytes_per_s, state.part);
+            let part = if gives_way { state.part } else { WHOLE };
+            state.next = turn + takes(bytes, self.bytes_per_s, part);
             turn
         };
         tokio::time::sleep_until(turn.into()).await;
@@ -140,11 +142,11 @@ mod tests {
         let pace = Pace::new(10 << 20);
         let start = Instant::now();
         for _ in 0..5 {
-            pace.pass(1 << 20).await;
+            pace.pass(1 << 20, true).await;
         }
         // The first goes at once.
         assert!(start.elapsed() >= Duration::from_millis(395), "{:?}", start.elapsed());
-        pace.pass(0).await;
+        pace.pass(0, false).await;
         assert!(start.elapsed() >= Duration::from_millis(495), "{:?}", start.elapsed());
     }
 }

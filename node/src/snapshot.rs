@@ -1,7 +1,7 @@
 //! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
 //! receiving one. At most two are sent at a time, all together at a bounded rate ([`Pace`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub(crate) struct SnapshotSender {
     slots: Semaphore,
     pace: Pace,
     under_way: Mutex<BTreeMap<(GroupId, ReplicaId), Progress>>,
+    /// Those that have been sent one: if they need another, the first was too slow.
+    sent: Mutex<BTreeSet<(GroupId, ReplicaId)>>,
 }
 
 /// How far a snapshot has been sent.
@@ -83,7 +85,8 @@ impl SnapshotSender {
     /// A sender of the states in `store`, at most `bytes_per_s` in all.
     pub(crate) fn new(links: Arc<Links>, store: Arc<StateStore>, bytes_per_s: u64) -> Self {
         let (slots, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
-        Self { links, store, slots, pace: Pace::new(bytes_per_s), under_way }
+        let (pace, sent) = (Pace::new(bytes_per_s), Mutex::default());
+        Self { links, store, slots, pace, under_way, sent }
     }
 
     /// What is being sent of a group.
@@ -130,8 +133,10 @@ impl SnapshotSender {
             meta: Some(snapshot_meta_to_wire(source.meta())),
             version: VERSION,
         };
+        let is_new = !source.meta().last_membership.voter_ids().any(|voter| voter == target.0);
+        let gives_way = is_new && self.sent.lock().insert(key);
         let (parts, outgoing) = mpsc::channel(2);
-        let feeding = self.feed(head, source, (parts, key));
+        let feeding = self.feed(head, source, (parts, key), gives_way);
         let installing = client.install_snapshot(ReceiverStream::new(outgoing));
         let (fed, installed) = tokio::join!(feeding, installing);
         let reply = installed
@@ -149,6 +154,7 @@ impl SnapshotSender {
         head: SnapshotHead,
         mut source: SnapshotSource,
         (parts, key): (mpsc::Sender<SnapshotPart>, (GroupId, ReplicaId)),
+        gives_way: bool,
     ) -> Result<(), SendError> {
         let mut part = What::Head(head);
         loop {
@@ -161,7 +167,7 @@ impl SnapshotSender {
             if let Some(progress) = self.under_way.lock().get_mut(&key) {
                 progress.sent += bytes;
             }
-            self.pace.pass(bytes).await;
+            self.pace.pass(bytes, gives_way).await;
             part = match source.next().await? {
                 SnapshotPiece::Chunk(chunk) => What::Chunk(chunk),
                 SnapshotPiece::End(end) => What::End(end),
