@@ -1,7 +1,7 @@
 //! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
 //! receiving one. At most two are sent at a time, all together at a bounded rate ([`Pace`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ use crate::pace::Pace;
 
 /// Version of the parts of a snapshot.
 const VERSION: u32 = 1;
+/// A replica that needs a snapshot again so soon had the last one too slowly.
+const AGAIN: Duration = Duration::from_mins(10);
 /// Snapshots sent at a time.
 const AT_ONCE: usize = 2;
 /// A receiver that takes no part for so long is given up.
@@ -58,8 +60,8 @@ pub(crate) struct SnapshotSender {
     slots: Semaphore,
     pace: Pace,
     under_way: Mutex<BTreeMap<(GroupId, ReplicaId), Progress>>,
-    /// Those that have been sent one: if they need another, the first was too slow.
-    sent: Mutex<BTreeSet<(GroupId, ReplicaId)>>,
+    /// When each was last sent one, lately.
+    sent: Mutex<BTreeMap<(GroupId, ReplicaId), Instant>>,
 }
 
 /// How far a snapshot has been sent.
@@ -69,7 +71,7 @@ struct Progress {
     sent: u64,
 }
 
-/// Takes a snapshot off the list when it is done or broken off.
+/// Takes a snapshot off the list when it is done or broken off, and notes when that was.
 struct Listed<'a> {
     sender: &'a SnapshotSender,
     key: (GroupId, ReplicaId),
@@ -78,6 +80,9 @@ struct Listed<'a> {
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
         self.sender.under_way.lock().remove(&self.key);
+        let mut sent = self.sender.sent.lock();
+        sent.retain(|_, ended| ended.elapsed() < AGAIN);
+        sent.insert(self.key, Instant::now());
     }
 }
 
@@ -133,8 +138,7 @@ impl SnapshotSender {
             meta: Some(snapshot_meta_to_wire(source.meta())),
             version: VERSION,
         };
-        let is_new = !source.meta().last_membership.voter_ids().any(|voter| voter == target.0);
-        let gives_way = is_new && self.sent.lock().insert(key);
+        let gives_way = self.gives_way(key, source.meta());
         let (parts, outgoing) = mpsc::channel(2);
         let feeding = self.feed(head, source, (parts, key), gives_way);
         let installing = client.install_snapshot(ReceiverStream::new(outgoing));
@@ -146,6 +150,14 @@ impl SnapshotSender {
         reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| SendError::Receiver {
             status: Box::new(Status::internal("a reply without a vote")),
         })
+    }
+
+    /// Whether a snapshot may take longer while processors are wanted: it is for a new copy, and
+    /// the first.
+    fn gives_way(&self, key: (GroupId, ReplicaId), meta: &SnapshotMeta) -> bool {
+        let is_new = !meta.last_membership.voter_ids().any(|voter| voter == key.1.0);
+        let sent = self.sent.lock();
+        is_new && sent.get(&key).is_none_or(|ended| ended.elapsed() >= AGAIN)
     }
 
     /// Puts the parts on the stream; a receiver that is gone says so in its own reply.

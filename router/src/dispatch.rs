@@ -114,9 +114,13 @@ async fn route<S: Shards>(
 /// Whose request it is. A router that has just started knows nobody yet, and waits until it does.
 async fn recognise<S: Shards>(app: &App<S>, headers: &HeaderMap) -> Result<Identity, ApiError> {
     let ranch_is_known = |directory: &Directory| directory.cluster.is_some();
-    if !ranch_is_known(&app.shards.directory().read()) {
-        until_shown(&*app.shards, SHOW_MAX, ranch_is_known).await;
+    {
+        let directory = app.shards.directory().read();
+        if ranch_is_known(&directory) {
+            return auth::identify(&directory, headers);
+        }
     }
+    until_shown(&*app.shards, SHOW_MAX, ranch_is_known).await;
     auth::identify(&app.shards.directory().read(), headers)
 }
 

@@ -79,7 +79,8 @@ section! {
         /// Most that flushes and compactions write, in MiB a second for each of a node's two
         /// databases.
         compaction_rate_mb_s: u64 = 128,
-        /// Most a node sends of snapshots, in MiB a second; less while processors are wanted.
+        /// Most a node sends of snapshots, in MiB a second; new copies get less
+        /// while processors are wanted.
         snapshot_rate_mb_s: u64 = 32,
         /// Room on the disk below which a node takes no more writes, in MiB; never more than a
         /// tenth of the disk.
