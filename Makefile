@@ -48,9 +48,10 @@ bench: build ## Measure a running ranch (RANCH_URL, RANCH_KEY): latency table.
 
 # What `make chaos` runs, about a minute each.
 SCENARIOS = kill-leader pause-leader partition-leader bridge power-cut-all full-disk bit-rot-minority \
-    stale-backup rolling-restart mixed
+    stale-backup rolling-restart rolling-upgrade cert-rotation grow-shrink replace-dead \
+    kill-while-moving mixed
 
-chaos: build tools ## Break a ranch on purpose in ten ways, a minute each, and judge its answers.
+chaos: build tools ## Break a ranch on purpose in fifteen ways, a minute each, and judge its answers.
 	@mkdir -p $(TMPDIR)
 	@failed=; for scenario in $(SCENARIOS); do \
 	    $(CARGO_TARGET_DIR)/release/ranch-chaos run $$scenario --minutes 1 \

@@ -52,6 +52,10 @@ pub struct Layout {
     pub tls: bool,
     /// Seconds after which a machine that is away is replaced; 0 for never.
     pub replace_dead_after_s: u64,
+    /// Most a node sends of snapshots, in MiB a second; as configured by default where not given.
+    pub snapshot_rate_mb_s: Option<u32>,
+    /// Failure zones that the nodes are in, dealt out by id; 0 for none.
+    pub zones: u32,
 }
 
 impl Default for Layout {
@@ -72,6 +76,8 @@ impl Default for Layout {
             limits: String::new(),
             tls: false,
             replace_dead_after_s: 0,
+            snapshot_rate_mb_s: None,
+            zones: 0,
         }
     }
 }
@@ -174,14 +180,16 @@ impl Layout {
     ) -> String {
         let Self { shards, replicas, flush_interval_ms, log_keep_entries, .. } = self;
         let Self { verify_interval_s, limits, .. } = self;
+        let sending = self.snapshot_rate_mb_s.map(|rate| format!("snapshot_rate_mb_s = {rate}\n"));
         let mut text = format!(
             "[cluster]\nname = \"test\"\nshards = {shards}\n\
              replicas = {replicas}\n\n\
              [storage]\nflush_interval_ms = {flush_interval_ms}\n\
-             log_keep_entries = {log_keep_entries}\nverify_interval_s = {verify_interval_s}\n\n\
+             log_keep_entries = {log_keep_entries}\nverify_interval_s = {verify_interval_s}\n{}\n\
              [placement]\nreplace_dead_after_s = {}\n\n\
              [router]\nlisten = \"{router}\"\n\n[limits]\n{limits}\n\n\
              [tls]\nallow_plaintext = {}\n",
+            sending.unwrap_or_default(),
             self.replace_dead_after_s,
             self.world.is_some()
         );
@@ -198,6 +206,9 @@ impl Layout {
                 "\n[[node]]\nid = {id}\nname = \"{name}\"\naddr = \"{addr}\"\n\
                  data_dir = {data_dir}\n"
             );
+            if self.zones > 0 {
+                let _ = writeln!(text, "zone = \"zone{}\"", (id - 1) % self.zones + 1);
+            }
             if let Some(listen) = listen {
                 let _ = writeln!(text, "listen = \"{listen}\"");
             }
@@ -270,7 +281,14 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_a_ranch_accepts() {
-        let layout = Layout { embedded: true, nodes: 5, spare: 2, ..Layout::default() };
+        let layout = Layout {
+            embedded: true,
+            nodes: 5,
+            spare: 2,
+            zones: 3,
+            snapshot_rate_mb_s: Some(7),
+            ..Layout::default()
+        };
         let place = layout.place().unwrap();
         let text = std::fs::read_to_string(&place.config).unwrap();
         let config = ranch_proto::config::Config::parse(&text).unwrap();
@@ -280,6 +298,11 @@ mod tests {
         assert_eq!(nodes, [1, 2, 3, 4, 5]);
         assert_eq!(config.nodes[4].data_dir, place.nodes[4].data_dir);
         assert!(config.nodes.iter().all(|node| node.listen.is_some()));
+        assert_eq!(
+            (config.nodes[3].zone.as_str(), config.nodes[4].zone.as_str()),
+            ("zone1", "zone2")
+        );
+        assert_eq!(config.storage.snapshot_rate_mb_s, 7);
         assert_eq!(place.nodes.len(), 7, "those that may join have a place, too");
     }
 }

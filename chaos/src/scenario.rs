@@ -13,7 +13,7 @@ use crate::world::network::NODES_MAX;
 use crate::world::relay::Relay;
 
 /// The scenarios that come with the program, by name.
-const CATALOG: [(&str, &str); 30] = [
+const CATALOG: [(&str, &str); 31] = [
     ("kill-leader", include_str!("../scenarios/kill-leader.toml")),
     ("kill-minority", include_str!("../scenarios/kill-minority.toml")),
     ("kill-all", include_str!("../scenarios/kill-all.toml")),
@@ -39,6 +39,7 @@ const CATALOG: [(&str, &str); 30] = [
     ("cert-rotation", include_str!("../scenarios/cert-rotation.toml")),
     ("rolling-upgrade", include_str!("../scenarios/rolling-upgrade.toml")),
     ("grow-shrink", include_str!("../scenarios/grow-shrink.toml")),
+    ("kill-while-moving", include_str!("../scenarios/kill-while-moving.toml")),
     ("replace-dead", include_str!("../scenarios/replace-dead.toml")),
     ("hot-tenant", include_str!("../scenarios/hot-tenant.toml")),
     ("quota-edge", include_str!("../scenarios/quota-edge.toml")),

@@ -45,6 +45,20 @@ pub(crate) struct Entrance<'a> {
     pub(crate) lost: String,
 }
 
+/// What the machines at the addresses of the other nodes say of themselves.
+#[derive(Default)]
+struct Probed {
+    ours: BTreeMap<u32, ProbeReply>,
+    strangers: Vec<Stranger>,
+}
+
+/// A machine that is not the node of `ranch.toml` whose address it has.
+struct Stranger {
+    /// In a sentence, with the remedy.
+    what: String,
+    has_data: bool,
+}
+
 /// What a node does once it has its incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -66,16 +80,16 @@ impl Entrance<'_> {
         }
         let mut said = Instant::now();
         loop {
-            let probes = self.probe_all().await;
+            let Probed { ours: probes, strangers } = self.probe_all().await;
+            if let Some(stranger) = strangers.iter().find(|stranger| stranger.has_data) {
+                return Err(NodeError::Refused { reason: stranger.what.clone() });
+            }
             if probes.values().any(|probe| probe.gone) {
                 return Err(NodeError::Gone { id: NodeId(self.node.id) });
             }
             check_protocols(&probes)?;
+            check_one_ranch(&probes)?;
             let others = self.config.nodes.len() - 1;
-            if self.is_secure() && probes.values().any(|probe| probe.gone) {
-                // Its certificate opens nothing else, so it could not ask to join.
-                return Err(NodeError::Gone { id: NodeId(self.node.id) });
-            }
             if probes.values().any(|probe| probe.has_data) {
                 if self.join(identity).await? {
                     return Ok(Place::Member);
@@ -94,13 +108,12 @@ impl Entrance<'_> {
                     others,
                     "waiting for the other nodes of ranch.toml to answer"
                 );
+                for stranger in &strangers {
+                    tracing::warn!("{}", stranger.what);
+                }
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    fn is_secure(&self) -> bool {
-        self.links.options().security.credentials().is_some()
     }
 
     fn is_first(&self) -> bool {
@@ -108,7 +121,7 @@ impl Entrance<'_> {
     }
 
     /// What the other nodes say of themselves; those that do not answer are left out.
-    async fn probe_all(&self) -> BTreeMap<u32, ProbeReply> {
+    async fn probe_all(&self) -> Probed {
         let others = self.config.nodes.iter().filter(|other| other.id != self.node.id);
         let probes = others.map(|other| async move {
             let asked = async {
@@ -116,11 +129,21 @@ impl Entrance<'_> {
                 let asked = client.probe(ProbeRequest { node: self.node.id }).await;
                 asked.inspect_err(|status| self.links.complain_of(NodeId(other.id), status)).ok()
             };
-            let reply = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?.into_inner();
-            let ours = reply.node == other.id && reply.cluster_name == self.config.cluster.name;
-            ours.then_some((other.id, reply))
+            let reply = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?;
+            Some((other, reply.into_inner()))
         });
-        futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+        let mut found = Probed::default();
+        for (other, reply) in futures_util::future::join_all(probes).await.into_iter().flatten() {
+            match strangeness(&self.config.cluster.name, other, &reply) {
+                Some(what) => {
+                    found.strangers.push(Stranger { what, has_data: reply.has_data });
+                }
+                None => {
+                    found.ours.insert(other.id, reply);
+                }
+            }
+        }
+        found
     }
 
     /// What this node says of itself, for those who know it already.
@@ -177,7 +200,7 @@ impl Entrance<'_> {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt).map_err(|source| NodeError::Randomness { source })?;
         while !founded() {
-            let probes = self.probe_all().await;
+            let probes = self.probe_all().await.ours;
             if probes.len() + 1 == self.config.nodes.len() {
                 meta.core().initialize(&[me]).await?;
                 let bootstrap = self.bootstrap(identity, &probes, salt, admin_key);
@@ -256,6 +279,41 @@ fn check_protocols(probes: &BTreeMap<u32, ProbeReply>) -> Result<(), NodeError> 
     Ok(())
 }
 
+/// Why the machine at the address of a node is not that node of the ranch of this name, if so.
+fn strangeness(ranch: &str, node: &NodeConfig, reply: &ProbeReply) -> Option<String> {
+    let NodeConfig { id, addr, .. } = node;
+    if reply.cluster_name != ranch {
+        let theirs = &reply.cluster_name;
+        return Some(format!(
+            "at {addr}, the address of node {id}, is a machine of the ranch `{theirs}`, and this \
+             ranch.toml is for `{ranch}`: correct [cluster] name, or the address of node {id}"
+        ));
+    }
+    (reply.node != *id).then(|| {
+        let said = reply.node;
+        format!(
+            "at {addr}, the address of node {id}, is node {said}: correct the addresses in \
+             ranch.toml"
+        )
+    })
+}
+
+/// Refuses machines that belong to several ranches of one name: none of them is to be joined by
+/// chance.
+fn check_one_ranch(probes: &BTreeMap<u32, ProbeReply>) -> Result<(), NodeError> {
+    let mut known = probes.iter().filter(|(_, probe)| !probe.cluster_id.is_empty());
+    let Some((first, of)) = known.next() else { return Ok(()) };
+    match known.find(|(_, probe)| probe.cluster_id != of.cluster_id) {
+        None => Ok(()),
+        Some((other, _)) => Err(NodeError::Refused {
+            reason: format!(
+                "node {first} and node {other} of ranch.toml belong to different ranches: correct \
+                 their addresses, or, if one of them is to join, move its data directory away"
+            ),
+        }),
+    }
+}
+
 /// Proposes a meta command at one node.
 async fn propose_at(
     links: &Links,
@@ -272,5 +330,38 @@ async fn propose_at(
     match reply.body {
         Some(reply::Body::Meta(result)) => Ok(result),
         _ => Err(ShardError::Invalid { detail: "not a meta result".into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_the_node_whose_address_it_has_or_a_stranger() {
+        let node = NodeConfig::local(2);
+        let reply = |node, name: &str| {
+            let cluster_name = name.to_owned();
+            ProbeReply { node, cluster_name, ..ProbeReply::default() }
+        };
+        assert_eq!(strangeness("ranch", &node, &reply(2, "ranch")), None);
+        let other_ranch = strangeness("ranch", &node, &reply(2, "farm")).unwrap();
+        assert!(other_ranch.contains(&node.addr) && other_ranch.contains("`farm`"));
+        let other_node = strangeness("ranch", &node, &reply(3, "ranch")).unwrap();
+        assert!(other_node.contains("is node 3: correct the addresses"), "{other_node}");
+    }
+
+    #[test]
+    fn machines_of_several_ranches_are_not_joined() {
+        let of = |id: &'static [u8]| ProbeReply {
+            cluster_id: Bytes::from_static(id),
+            ..ProbeReply::default()
+        };
+        // Who is being founded does not know yet.
+        let one = BTreeMap::from([(1, of(b"a")), (2, of(b"")), (3, of(b"a"))]);
+        assert!(check_one_ranch(&one).is_ok() && check_one_ranch(&BTreeMap::new()).is_ok());
+        let two = BTreeMap::from([(1, of(b"a")), (2, of(b"")), (3, of(b"b"))]);
+        let refused = check_one_ranch(&two).unwrap_err().to_string();
+        assert!(refused.contains("node 1 and node 3"), "{refused}");
     }
 }

@@ -8,9 +8,10 @@
 //! keep ahead of it for ever.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
 
 // Parts of a whole, in thousandths.
 const WHOLE: u64 = 1_000;
@@ -30,47 +31,81 @@ pub(crate) struct Pace {
 }
 
 struct State {
-    /// When the next bytes may pass.
-    next: Instant,
-    /// When the pressure was last looked at, and the time waited until then.
-    looked: Option<(Instant, Duration)>,
-    /// What is left of the rate, in thousandths.
-    part: u64,
+    /// Of all bytes.
+    all: Turns,
+    /// Of those that give way, which wait here first: so they hold up nobody else.
+    giving_way: Turns,
+    pressure: Pressure,
 }
 
 impl Pace {
     /// At most so many, and at least one.
     pub(crate) fn new(bytes_per_s: u64) -> Self {
-        let state = State { next: Instant::now(), looked: None, part: WHOLE };
+        let turns = Turns { next: Instant::now() };
+        let state = State { all: turns, giving_way: turns, pressure: Pressure::new() };
         Self { bytes_per_s: bytes_per_s.max(1), state: Mutex::new(state) }
     }
 
     /// Waits for the turn of so many bytes, of a copy that gives way or not.
     pub(crate) async fn pass(&self, bytes: u64, gives_way: bool) {
-        let turn = {
-            let mut state = self.state.lock();
-            let now = Instant::now();
-            state.look(now, time_waited);
-            let turn = state.next.max(now);
-            let part = if gives_way { state.part } else { WHOLE };
-            state.next = turn + takes(bytes, self.bytes_per_s, part);
-            turn
-        };
-        tokio::time::sleep_until(turn.into()).await;
+        if gives_way {
+            let turn = {
+                let mut state = self.state.lock();
+                let now = Instant::now();
+                let part = state.pressure.part(now, time_waited);
+                state.giving_way.take(now, takes(bytes, self.bytes_per_s, part))
+            };
+            sleep_until(turn).await;
+        }
+        let takes = takes(bytes, self.bytes_per_s, WHOLE);
+        let turn = self.state.lock().all.take(Instant::now(), takes);
+        sleep_until(turn).await;
     }
 }
 
-impl State {
-    /// Takes into account how long others waited since the last time, if that is long enough ago.
-    fn look(&mut self, now: Instant, waited: impl FnOnce() -> Option<Duration>) {
-        if self.looked.is_some_and(|(then, _)| now < then + LOOK) {
-            return;
+/// Turns one after the other.
+#[derive(Clone, Copy)]
+struct Turns {
+    next: Instant,
+}
+
+impl Turns {
+    /// The next turn, after which nobody has one for as long as it `takes`.
+    fn take(&mut self, now: Instant, takes: Duration) -> Instant {
+        let turn = self.next.max(now);
+        self.next = turn + takes;
+        turn
+    }
+}
+
+/// How much the processors of this machine are wanted.
+struct Pressure {
+    /// When it was last looked at.
+    looked: Option<Instant>,
+    /// When it could last be told, and the time waited until then.
+    told: Option<(Instant, Duration)>,
+    /// What is left of the rate, in thousandths.
+    part: u64,
+}
+
+impl Pressure {
+    fn new() -> Self {
+        Self { looked: None, told: None, part: WHOLE }
+    }
+
+    /// What is left of the rate, in thousandths, by how long others `waited` between the last
+    /// two looks; looks again if the last is long enough ago.
+    fn part(&mut self, now: Instant, waited: impl FnOnce() -> Option<Duration>) -> u64 {
+        if self.looked.is_some_and(|then| now < then + LOOK) {
+            return self.part;
         }
-        let Some(waited) = waited() else { return };
-        if let Some((then, before)) = self.looked.replace((now, waited)) {
+        self.looked = Some(now);
+        let Some(waited) = waited() else { return self.part };
+        if let Some((then, before)) = self.told.replace((now, waited)) {
             let waited = waited.saturating_sub(before).as_micros() as u64;
             self.part = part(waited * WHOLE / ((now - then).as_micros() as u64));
         }
+        self.part
     }
 }
 
@@ -115,16 +150,14 @@ mod tests {
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
         let waited = |ms| move || Some(Duration::from_millis(ms));
-        let mut state = State { next: start, looked: None, part: WHOLE };
-        state.look(start, waited(90_000));
-        assert_eq!(state.part, WHOLE, "what was before does not count");
-        state.look(after(499), || panic!("too soon"));
-        state.look(after(1_000), waited(90_500));
-        assert_eq!(state.part, LEAST);
-        state.look(after(2_000), || None);
-        assert_eq!(state.part, LEAST, "it may be told again");
-        state.look(after(3_000), waited(90_510));
-        assert_eq!(state.part, WHOLE);
+        let mut pressure = Pressure::new();
+        let before = pressure.part(start, waited(90_000));
+        assert_eq!(before, WHOLE, "what was before does not count");
+        assert_eq!(pressure.part(after(499), || panic!("too soon")), WHOLE);
+        assert_eq!(pressure.part(after(1_000), waited(90_500)), LEAST);
+        assert_eq!(pressure.part(after(2_000), || None), LEAST, "it may be told again");
+        assert_eq!(pressure.part(after(2_100), || panic!("too soon")), LEAST);
+        assert_eq!(pressure.part(after(3_000), waited(90_510)), WHOLE);
     }
 
     #[test]
@@ -137,16 +170,47 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn bytes_pass_at_the_rate_or_slower() {
-        let pace = Pace::new(10 << 20);
-        let start = Instant::now();
-        for _ in 0..5 {
-            pace.pass(1 << 20, true).await;
+    /// A rate of one chunk of a mebibyte each 100 ms.
+    const RATE: u64 = 10 << 20;
+    const CHUNK: u64 = 1 << 20;
+
+    /// Where the processors are wanted so much, and stay so for as long as a test runs.
+    fn wanted_at(part: u64) -> Pace {
+        let pace = Pace::new(RATE);
+        let looked = Some(Instant::now() + Duration::from_hours(1));
+        pace.state.lock().pressure = Pressure { looked, told: None, part };
+        pace
+    }
+
+    /// How many chunks each sender gets past in so many seconds, where those for which it is true
+    /// give way.
+    async fn passed(pace: &Pace, give_way: &[bool], seconds: u64) -> Vec<u64> {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let senders = give_way.iter().map(|gives_way| async move {
+            let mut chunks = 0;
+            while tokio::time::timeout_at(end, pace.pass(CHUNK, *gives_way)).await.is_ok() {
+                chunks += 1;
+            }
+            chunks
+        });
+        futures_util::future::join_all(senders).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_gives_way_passes_at_what_is_left_of_the_rate_and_all_else_at_the_rate() {
+        let near = |chunks: u64, wanted: u64| chunks.abs_diff(wanted) <= 2;
+        for (part, give_way, wanted) in [
+            (WHOLE, &[true][..], &[100][..]),
+            (LEAST, &[true], &[25]),
+            (LEAST, &[true, true], &[13, 13]),
+            (LEAST, &[false], &[100]),
+            (LEAST, &[false, false], &[50, 50]),
+            // Beside one that gives way, what must catch up has the rest.
+            (LEAST, &[true, false], &[25, 75]),
+        ] {
+            let passed = passed(&wanted_at(part), give_way, 10).await;
+            let alike = passed.iter().zip(wanted).all(|(chunks, wanted)| near(*chunks, *wanted));
+            assert!(alike, "{part} of the rate left, {give_way:?}: {passed:?}");
         }
-        // The first goes at once.
-        assert!(start.elapsed() >= Duration::from_millis(395), "{:?}", start.elapsed());
-        pace.pass(0, false).await;
-        assert!(start.elapsed() >= Duration::from_millis(495), "{:?}", start.elapsed());
     }
 }

@@ -1,5 +1,6 @@
 //! Whole replicas on the wire: sending a snapshot to a replica that fell too far behind, and
-//! receiving one. At most two are sent at a time, all together at a bounded rate ([`Pace`]).
+//! receiving one. Of those that give way and of the others at most two are sent at a time, all
+//! together at a bounded rate ([`Pace`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::pace::Pace;
 const VERSION: u32 = 1;
 /// A replica that needs a snapshot again so soon had the last one too slowly.
 const AGAIN: Duration = Duration::from_mins(10);
-/// Snapshots sent at a time.
+/// Snapshots of a kind sent at a time.
 const AT_ONCE: usize = 2;
 /// A receiver that takes no part for so long is given up.
 const PART_LIMIT: Duration = Duration::from_secs(30);
@@ -57,11 +58,14 @@ pub(crate) enum SendError {
 pub(crate) struct SnapshotSender {
     links: Arc<Links>,
     store: Arc<StateStore>,
+    /// For what must catch up.
     slots: Semaphore,
+    /// For what gives way: slow as it is, it takes no place from the others.
+    back_slots: Semaphore,
     pace: Pace,
     under_way: Mutex<BTreeMap<(GroupId, ReplicaId), Progress>>,
-    /// When each was last sent one, lately.
-    sent: Mutex<BTreeMap<(GroupId, ReplicaId), Instant>>,
+    /// When each last installed one, lately.
+    installed: Mutex<BTreeMap<(GroupId, ReplicaId), Instant>>,
 }
 
 /// How far a snapshot has been sent.
@@ -71,7 +75,7 @@ struct Progress {
     sent: u64,
 }
 
-/// Takes a snapshot off the list when it is done or broken off, and notes when that was.
+/// Takes a snapshot off the list when it is done or broken off.
 struct Listed<'a> {
     sender: &'a SnapshotSender,
     key: (GroupId, ReplicaId),
@@ -80,18 +84,16 @@ struct Listed<'a> {
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
         self.sender.under_way.lock().remove(&self.key);
-        let mut sent = self.sender.sent.lock();
-        sent.retain(|_, ended| ended.elapsed() < AGAIN);
-        sent.insert(self.key, Instant::now());
     }
 }
 
 impl SnapshotSender {
     /// A sender of the states in `store`, at most `bytes_per_s` in all.
     pub(crate) fn new(links: Arc<Links>, store: Arc<StateStore>, bytes_per_s: u64) -> Self {
-        let (slots, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
-        let (pace, sent) = (Pace::new(bytes_per_s), Mutex::default());
-        Self { links, store, slots, pace, under_way, sent }
+        let (slots, back_slots) = (Semaphore::new(AT_ONCE), Semaphore::new(AT_ONCE));
+        let (under_way, installed) = (Mutex::default(), Mutex::default());
+        let pace = Pace::new(bytes_per_s);
+        Self { links, store, slots, back_slots, pace, under_way, installed }
     }
 
     /// What is being sent of a group.
@@ -117,9 +119,11 @@ impl SnapshotSender {
     ) -> Result<Vote, SendError> {
         // A replica that is away takes no place from the others.
         let mut client = self.links.client(target.node()).await?;
-        // The semaphore is never closed, so waiting cannot fail.
-        let _slot = self.slots.acquire().await.ok();
         let key = (group, target);
+        let gives_way = self.gives_way(key);
+        let slots = if gives_way { &self.back_slots } else { &self.slots };
+        // The semaphores are never closed, so waiting cannot fail.
+        let _slot = slots.acquire().await.ok();
         let progress = Progress { began: Instant::now(), sent: 0 };
         self.under_way.lock().insert(key, progress);
         let _listed = Listed { sender: self, key };
@@ -138,7 +142,6 @@ impl SnapshotSender {
             meta: Some(snapshot_meta_to_wire(source.meta())),
             version: VERSION,
         };
-        let gives_way = self.gives_way(key, source.meta());
         let (parts, outgoing) = mpsc::channel(2);
         let feeding = self.feed(head, source, (parts, key), gives_way);
         let installing = client.install_snapshot(ReceiverStream::new(outgoing));
@@ -147,17 +150,22 @@ impl SnapshotSender {
             .map_err(|status| SendError::Receiver { status: Box::new(status) })?
             .into_inner();
         fed?;
+        self.note_installed(key);
         reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| SendError::Receiver {
             status: Box::new(Status::internal("a reply without a vote")),
         })
     }
 
-    /// Whether a snapshot may take longer while processors are wanted: it is for a new copy, and
-    /// the first.
-    fn gives_way(&self, key: (GroupId, ReplicaId), meta: &SnapshotMeta) -> bool {
-        let is_new = !meta.last_membership.voter_ids().any(|voter| voter == key.1.0);
-        let sent = self.sent.lock();
-        is_new && sent.get(&key).is_none_or(|ended| ended.elapsed() >= AGAIN)
+    fn gives_way(&self, (group, target): (GroupId, ReplicaId)) -> bool {
+        let votes = self.store.progress(group).is_some_and(|progress| progress.is_voter(target));
+        let installed = self.installed.lock().get(&(group, target)).map(Instant::elapsed);
+        gives_way(votes, installed)
+    }
+
+    fn note_installed(&self, key: (GroupId, ReplicaId)) {
+        let mut installed = self.installed.lock();
+        installed.retain(|_, then| then.elapsed() < AGAIN);
+        installed.insert(key, Instant::now());
     }
 
     /// Puts the parts on the stream; a receiver that is gone says so in its own reply.
@@ -186,6 +194,12 @@ impl SnapshotSender {
             };
         }
     }
+}
+
+/// Whether a snapshot may take longer while processors are wanted: it is for a replica that does
+/// not vote yet, and that `installed` none lately, so long ago.
+fn gives_way(votes: bool, installed: Option<Duration>) -> bool {
+    !votes && installed.is_none_or(|ago| ago >= AGAIN)
 }
 
 fn size(part: &What) -> u64 {
@@ -261,4 +275,18 @@ async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<What>, Statu
 
 fn refuse(error: &StateError) -> Status {
     Status::data_loss(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_new_copies_give_way_and_once() {
+        assert!(gives_way(false, None), "a new one");
+        assert!(!gives_way(true, None), "one that votes must catch up");
+        assert!(!gives_way(false, Some(Duration::ZERO)), "it had one too slowly");
+        assert!(!gives_way(false, Some(AGAIN.saturating_sub(Duration::from_millis(1)))));
+        assert!(gives_way(false, Some(AGAIN)), "it came back");
+    }
 }

@@ -120,7 +120,8 @@ async fn recognise<S: Shards>(app: &App<S>, headers: &HeaderMap) -> Result<Ident
             return auth::identify(&directory, headers);
         }
     }
-    until_shown(&*app.shards, SHOW_MAX, ranch_is_known).await;
+    let longest = SHOW_MAX.min(app.options.request_deadline);
+    until_shown(&*app.shards, longest, ranch_is_known).await;
     auth::identify(&app.shards.directory().read(), headers)
 }
 

@@ -10,6 +10,9 @@ use super::local;
 use super::options::AdminArgs;
 use super::output;
 
+/// Characters of the bar that shows how far moves are.
+const BAR: u64 = 30;
+
 /// Arguments of `ranch status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ranch status\n  \
@@ -73,6 +76,9 @@ struct Shard {
 struct Moves {
     running: u64,
     waiting: u64,
+    /// Of routers that do not tell, 0.
+    #[serde(default)]
+    wanted: u64,
     bytes_left: u64,
     eta_s: Option<u64>,
     #[serde(flatten)]
@@ -169,7 +175,16 @@ impl Moves {
         let left = output::human_bytes(self.bytes_left);
         let eta = self.eta_s.map_or_else(String::new, |s| format!(", about {s} s at this rate"));
         let (running, waiting) = (self.running, self.waiting);
-        format!("moving: {running} copies, {waiting} waiting, {left} to go{eta}\n")
+        let bar = self.bar().unwrap_or_default();
+        format!("{bar}moving: {running} copies, {waiting} waiting, {left} to go{eta}\n")
+    }
+
+    /// A line that shows how many of all copies are where they are to be.
+    fn bar(&self) -> Option<String> {
+        let placed = self.wanted.saturating_sub(self.running + self.waiting);
+        let done = (placed * BAR).checked_div(self.wanted)?;
+        let (done, rest) = ("#".repeat(done as usize), "-".repeat((BAR - done) as usize));
+        Some(format!("[{done}{rest}] {placed} of {} copies in place\n", self.wanted))
     }
 }
 
@@ -206,7 +221,7 @@ mod tests {
             ],
             "tenants": [{"id": "will", "shard": 1}],
             "cluster_version": 2,
-            "moves": {"running": 2, "waiting": 3, "bytes_left": 2048, "eta_s": 7},
+            "moves": {"running": 2, "waiting": 3, "wanted": 36, "bytes_left": 2048, "eta_s": 7},
             "problems": ["shard 2 has no leader"],
             "notes": ["node 2 (b) came back as incarnation 2"],
         }))
@@ -220,6 +235,7 @@ mod tests {
             "NODE  NAME  ADDRESS         PID  STATE          VERSION  LEADS",
             "1     a     127.0.0.1:7101  42   up             0.1.0    1",
             "2     b     127.0.0.1:7102  -    down, leaving  0.1.0    0",
+            "[#########################-----] 31 of 36 copies in place",
             "moving: 2 copies, 3 waiting, 2.00 KiB to go, about 7 s at this rate",
             "1      a       a,b       3     7    1",
             "2      none    b         4     -    0",
@@ -230,6 +246,17 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{text}\nlacks {line:?}");
         }
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_nothing_moves_and_left_out_where_nothing_is_known() {
+        let bar = |running, wanted| {
+            let more = Map::new();
+            Moves { running, waiting: 0, wanted, bytes_left: 0, eta_s: None, more }.bar()
+        };
+        assert_eq!(bar(1, 1_000).unwrap().matches('#').count(), BAR as usize - 1);
+        assert_eq!(bar(9, 6).unwrap().matches('#').count(), 0);
+        assert_eq!(bar(1, 0), None);
     }
 
     #[test]

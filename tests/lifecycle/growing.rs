@@ -85,6 +85,28 @@ impl Growing {
         found.unwrap_or_else(|error| panic!("{error}; last seen: {last:#}"))
     }
 
+    /// Asserts that no copy has moved more often than it had to: what came to the `new` nodes stayed
+    /// there, and nothing came back to where it had been.
+    pub fn assert_moved_once(&self, new: &[u32], account: &Value) {
+        for (id, load) in loads(account) {
+            let place = self.ranch.node_place(id as u32).unwrap();
+            let roster = fs::read_to_string(place.data_dir.join("replicas.toml")).unwrap();
+            let roster: toml::Table = roster.parse().unwrap();
+            let shards = roster["shard"].as_array().unwrap();
+            let number = |shard: &toml::Value, field| {
+                shard.get(field).and_then(toml::Value::as_integer).unwrap_or_default()
+            };
+            for shard in shards {
+                let (here, gone) = (number(shard, "replica"), number(shard, "gone"));
+                // What is being deleted is still listed.
+                assert!(gone == 0 || here == 0 || here == gone, "node {id}: {roster}");
+            }
+            if new.contains(&(id as u32)) {
+                assert_eq!(shards.len(), load, "node {id} was sent more than its share: {roster}");
+            }
+        }
+    }
+
     /// Waits until every shard has `copies` voters on `nodes` and nothing moves any more.
     pub async fn settled(&self, nodes: &[u32], copies: usize) -> Value {
         self.wait(&format!("{copies} copies on {nodes:?}"), |account| {

@@ -19,6 +19,8 @@ const OLD: &str = "1-1/1-1";
 /// The variable that imposes them, in test builds alone.
 const VERSIONS: &str = "RANCH_TEST_VERSIONS";
 const NODES: u32 = 3;
+/// How long a node stands still: longer than the others wait for it.
+const STILL: Duration = Duration::from_millis(1_500);
 
 /// What each node runs, and what may be seen of that.
 struct Mixed {
@@ -41,14 +43,18 @@ impl Mixed {
         (Self { growing, running, old, rng: Rng::with_seed(seed) }, key)
     }
 
-    /// Restarts a node with the old or the new binary, and waits until all is well.
-    async fn restart(&mut self, id: u32, old: bool) {
+    /// Restarts a node with the old or the new binary, perhaps with a fault before it has caught
+    /// up, and waits until all is well.
+    async fn restart(&mut self, id: u32, old: bool, fault: bool) {
         let node = self.growing.ranch.node(id).unwrap();
         let stopped = node.stop(LIMIT).await.unwrap();
         assert!(stopped.success(), "{stopped}");
         node.set_env(VERSIONS, old.then_some(OLD));
         node.start().unwrap();
         self.old[id as usize - 1] = old;
+        if fault {
+            self.strike().await;
+        }
         self.well(id).await;
     }
 
@@ -71,12 +77,20 @@ impl Mixed {
         self.running.progress(20, LIMIT).await.expect("service goes on");
     }
 
-    /// Kills a node, whichever, and has it come back as it was.
+    /// Kills a node, whichever, or has it stand still, a moment from now; it comes back as it was.
     async fn strike(&mut self) {
-        let id = self.rng.u32(1..=NODES);
+        tokio::time::sleep(Duration::from_millis(self.rng.u64(0..1_000))).await;
+        let (id, kills) = (self.rng.u32(1..=NODES), self.rng.bool());
         let node = self.growing.ranch.node(id).unwrap();
-        node.kill().unwrap();
-        node.start().unwrap();
+        if kills {
+            node.kill().unwrap();
+            node.start().unwrap();
+        } else {
+            node.pause().unwrap();
+            tokio::time::sleep(STILL).await;
+            node.resume().unwrap();
+        }
+        println!("node {id} was {}", if kills { "killed" } else { "paused" });
         self.well(id).await;
     }
 
@@ -98,16 +112,13 @@ async fn there_and_back_and_there_again(seed: u64, fault: bool) {
     let there = some.iter().map(|id| (*id, false));
     let back = back.iter().map(|id| (*id, true));
     for (step, (id, old)) in there.chain(back).enumerate() {
-        mixed.restart(id, old).await;
-        if fault && step == strike_at {
-            mixed.strike().await;
-        }
+        mixed.restart(id, old, fault && step == strike_at).await;
     }
     for id in
         mixed.shuffled().into_iter().filter(|id| *id != last).chain([last]).collect::<Vec<_>>()
     {
         if mixed.old[id as usize - 1] {
-            mixed.restart(id, false).await;
+            mixed.restart(id, false, false).await;
         }
     }
     let raised = |account: &Value| account["cluster_version"] == 2;
@@ -140,8 +151,18 @@ async fn versions_are_mixed_there_and_back_without_a_failed_request() {
 }
 
 #[tokio::test]
-async fn versions_are_mixed_there_and_back_while_a_node_is_killed() {
+async fn versions_are_mixed_there_and_back_in_another_order() {
+    there_and_back_and_there_again(seed(63), false).await;
+}
+
+#[tokio::test]
+async fn versions_are_mixed_there_and_back_while_a_node_fails() {
     there_and_back_and_there_again(seed(62), true).await;
+}
+
+#[tokio::test]
+async fn versions_are_mixed_there_and_back_while_another_node_fails() {
+    there_and_back_and_there_again(seed(64), true).await;
 }
 
 /// Another seed, where somebody wants to see more of them.

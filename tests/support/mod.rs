@@ -35,6 +35,11 @@ pub async fn load(
     limit: Duration,
 ) -> Running {
     let workload = Workload { seed, ..Workload::new(ranch.addr(), tenant, key) };
+    started(workload, limit).await
+}
+
+/// Starts a load and waits until it flows, at most `limit`.
+pub async fn started(workload: Workload, limit: Duration) -> Running {
     let running = workload.start();
     running.progress(50, limit).await.expect("writes before anything is done");
     running

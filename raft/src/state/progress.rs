@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use ranch_proto::ids::GroupId;
+use ranch_proto::ids::{GroupId, ReplicaId};
 use tokio::sync::watch;
 
 use crate::state::cue::Cues;
@@ -68,6 +68,11 @@ impl Progress {
     pub(crate) fn is_ahead_of_disk(&self) -> bool {
         let durable = self.durable.lock().last_log_id;
         self.applied.lock().last_log_id > durable
+    }
+
+    /// Whether a replica votes, as far as has been applied.
+    pub fn is_voter(&self, replica: ReplicaId) -> bool {
+        self.applied.lock().last_membership.voter_ids().any(|voter| voter == replica.0)
     }
 
     pub(crate) fn applied_meta(&self) -> SnapshotMeta {

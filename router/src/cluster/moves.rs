@@ -13,6 +13,8 @@ pub struct Moves {
     pub running: usize,
     /// Not begun yet.
     pub waiting: usize,
+    /// Copies there are to be in all, of all shards.
+    pub wanted: usize,
     /// Bytes of scrolls that have yet to arrive.
     pub bytes_left: u64,
     /// Seconds until then at the present rate; absent while that is not known.
@@ -68,7 +70,7 @@ fn sent(shard: &ShardRecord, leader: Option<&GroupStatus>) -> (u64, u64) {
 
 /// Everything on its way together.
 pub(super) fn account(directory: &Directory, answers: &Answers) -> Option<Moves> {
-    let mut moves = Moves { running: 0, waiting: 0, bytes_left: 0, eta_s: None };
+    let mut moves = Moves { running: 0, waiting: 0, wanted: 0, bytes_left: 0, eta_s: None };
     // Bytes a second of all that are being sent.
     let mut rate = 0.0;
     for (id, shard) in &directory.shards {
@@ -89,6 +91,8 @@ pub(super) fn account(directory: &Directory, answers: &Answers) -> Option<Moves>
             }
         }
         moves.waiting += waiting;
+        let goal = if shard.goal.is_empty() { shard.replicas.len() } else { shard.goal.len() };
+        moves.wanted += goal;
         moves.bytes_left += bytes * waiting as u64;
     }
     if moves.running + moves.waiting == 0 {

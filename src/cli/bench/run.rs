@@ -43,7 +43,12 @@ pub async fn run<T: Target>(
     let end = counted_from + plan.measured;
     let mut stop = pin!(stop);
     let (mut from, mut told) = (counted_from, Ok(()));
-    while told.is_ok() {
+    let warm = tokio::select! {
+        () = tokio::time::sleep_until(counted_from.into()) => true,
+        () = &mut stop => false,
+    };
+    run.stolen = stolen::until_now();
+    while warm && told.is_ok() {
         let until = end.min(from + plan.interval);
         tokio::select! {
             () = tokio::time::sleep_until(until.into()), if until < end => {}
@@ -67,7 +72,7 @@ struct Run {
     over: Arc<AtomicBool>,
     tallies: Vec<Arc<Mutex<Tally>>>,
     clients: Vec<JoinHandle<()>>,
-    /// Processor time stolen until the last part was over.
+    /// Processor time stolen until the last part was over, or counting began.
     stolen: Option<Duration>,
 }
 
@@ -75,8 +80,7 @@ impl Run {
     fn start<T: Target>(plan: &Arc<Plan>, clients: Vec<T>) -> Self {
         let count = clients.len() as u32;
         let (start, over) = (Instant::now(), Arc::default());
-        let stolen = stolen::until_now();
-        let mut run = Self { start, over, tallies: Vec::new(), clients: Vec::new(), stolen };
+        let mut run = Self { start, over, tallies: Vec::new(), clients: Vec::new(), stolen: None };
         for (target, index) in clients.into_iter().zip(0..) {
             let pace = plan.rate.map(|rate| Pace::new(start, rate, count, index));
             let tally = Arc::new(Mutex::new(Tally::new()));

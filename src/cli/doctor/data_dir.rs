@@ -25,6 +25,8 @@ const OTHERS: u32 = 0o007;
 /// What a disk may read ahead. While it reads that much at once, for a merge or a copy, the log's
 /// writes wait: 1 MiB takes a slow SSD 2 ms. Linux has 128 KiB unless it was told otherwise.
 const READ_AHEAD_MAX: u64 = 1 << 20;
+/// sysfs(5).
+const DEVICES: &str = "/sys/dev/block";
 /// The file of a node that holds a part of its reserve.
 const RESERVE_FILE: &str = "reserve";
 
@@ -170,7 +172,8 @@ fn read_ahead(seen: &Seen) -> Option<Finding> {
         return Some(Finding::ok(CHECK, says));
     }
     let remedy = "`blockdev --setra 1024 DISK`, which is 512 KiB, and a udev rule so that it lasts \
-                  (docs/deploy.md): while a merge reads so much at once, writes wait for it";
+                  (docs/deploy.md), then restart the node, since open files keep what they began \
+                  with: while a merge reads so much at once, writes wait for it";
     Some(Finding::warning(CHECK, says, remedy))
 }
 
@@ -192,7 +195,7 @@ pub fn look(dir: &Path) -> Seen {
         kind: stat,
         in_memory: stat == OVERLAY && mount.is_some_and(upper_in_memory),
         discards: mount.is_some_and(|mount| options_of(mount).any(|option| option == "discard")),
-        read_ahead: mount.and_then(read_ahead_of),
+        read_ahead: mount.and_then(|mount| read_ahead_of(Path::new(DEVICES), mount)),
         room: room_of(&place, dir),
         place,
     }
@@ -237,9 +240,10 @@ fn options_of(mount: &str) -> impl Iterator<Item = &str> {
     mount.rsplit(' ').next().unwrap_or_default().split(',')
 }
 
-/// Bytes that the disk below a mount reads ahead. A partition has it from its disk.
-fn read_ahead_of(mount: &str) -> Option<u64> {
-    let device = Path::new("/sys/dev/block").join(mount.split(' ').nth(2)?);
+/// Bytes that the disk below a mount reads ahead, by what is below `devices`, a directory of links
+/// to all disks and their partitions by number. A partition has it from its disk.
+fn read_ahead_of(devices: &Path, mount: &str) -> Option<u64> {
+    let device = devices.join(mount.split(' ').nth(2)?);
     let queues = ["queue", "../queue"].map(|queue| device.join(queue).join("read_ahead_kb"));
     let kib = queues.iter().find_map(|file| fs::read_to_string(file).ok())?;
     kib.trim().parse::<u64>().ok().map(|kib| kib << 10)

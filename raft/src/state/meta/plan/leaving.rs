@@ -26,7 +26,9 @@ pub(super) fn remove(directory: &Directory, id: u32) -> Result<Plan, Refused> {
     if known.leaving {
         return Ok(changed(known, known.clone()));
     }
-    let stay = directory.nodes.values().filter(|node| !node.leaving && node.id != id).count();
+    // As copies are placed: not on what leaves, nor on what has been away for too long.
+    let stays = |node: &&NodeRecord| !node.leaving && !node.lost && node.id != id;
+    let stay = directory.nodes.values().filter(stays).count();
     let replicas =
         directory.shards.values().map(|shard| shard.replicas.len().max(shard.goal.len()));
     let wanted = directory.cluster.as_ref().map_or(0, |cluster| cluster.replicas as usize);
@@ -34,7 +36,8 @@ pub(super) fn remove(directory: &Directory, id: u32) -> Result<Plan, Refused> {
     if stay < needed {
         return Err(Refused::exists(format!(
             "without node {id} ({}) there would be {stay} nodes for {needed} copies of each \
-             shard: add a machine first, then remove this one",
+             shard, not counting what is leaving or replaced: add a machine first, then remove \
+             this one",
             known.name
         )));
     }

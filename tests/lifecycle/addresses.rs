@@ -1,0 +1,41 @@
+//! A new machine whose `ranch.toml` leads it to machines that are not those it names.
+
+use std::fs;
+
+use ranch_chaos::Layout;
+
+use crate::LIMIT;
+use crate::growing::Growing;
+
+#[tokio::test]
+async fn who_is_led_to_strangers_ends_and_says_where() {
+    let layout = Layout { nodes: 4, ..Layout::default() };
+    let (mut growing, _key) = Growing::found(&layout, 3).await;
+    growing.list(4);
+    let right = fs::read_to_string(growing.ranch.config()).unwrap();
+    let addr = |id: u32| growing.ranch.node_place(id).unwrap().addr.to_string();
+    let (second, third) = (addr(2), addr(3));
+    let exchanged =
+        right.replace(&second, "second").replace(&third, &second).replace("second", &third);
+    let is_third = format!("at {third}, the address of node 2, is node 3");
+    for (wrong, reason, remedy) in [
+        (
+            right.replace("name = \"test\"", "name = \"farm\""),
+            "is a machine of the ranch `test`, and this ranch.toml is for `farm`",
+            "correct [cluster] name, or the address of node 1",
+        ),
+        (exchanged, is_third.as_str(), "correct the addresses in ranch.toml"),
+    ] {
+        fs::write(growing.ranch.config(), wrong).unwrap();
+        let node = growing.ranch.node(4).unwrap();
+        node.start().unwrap();
+        let ended = node.wait_exit(LIMIT).await.expect("it ends by itself");
+        let log = node.log();
+        assert!(!ended.success() && log.contains(reason) && log.contains(remedy), "{log}");
+        let account = growing.account().await.unwrap();
+        assert_eq!(account["nodes"].as_array().unwrap().len(), 3, "{account:#}");
+    }
+    fs::write(growing.ranch.config(), right).unwrap();
+    growing.ranch.node(4).unwrap().start().unwrap();
+    growing.settled(&[1, 2, 3, 4], 3).await;
+}
