@@ -85,8 +85,8 @@ impl Growing {
         found.unwrap_or_else(|error| panic!("{error}; last seen: {last:#}"))
     }
 
-    /// Asserts that no copy has moved more often than it had to: what came to the `new` nodes stayed
-    /// there, and nothing came back to where it had been.
+    /// Asserts that no copy has moved more often than it had to: what came to the `new` nodes
+    /// stayed there, and nothing came back to where it had been.
     pub fn assert_moved_once(&self, new: &[u32], account: &Value) {
         for (id, load) in loads(account) {
             let place = self.ranch.node_place(id as u32).unwrap();

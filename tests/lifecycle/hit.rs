@@ -1,5 +1,5 @@
-//! Whoever has a part in a move is killed in the middle of it: who plans it, who sends the copy, who
-//! receives it, who gives it up.
+//! Whoever has a part in a move is killed in the middle of it: who plans it, who sends the copy,
+//! who receives it, who gives it up.
 
 use std::collections::BTreeSet;
 
