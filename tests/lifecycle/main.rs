@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod drain;
+mod foreign;
 mod grow;
 mod growing;
 mod https;
