@@ -87,9 +87,12 @@ impl Identity {
         }
     }
 
-    /// Where it is kept.
-    pub(crate) fn file(&self) -> &Path {
-        &self.path
+    /// Removes it, as that of a machine that was not let in, and the directory if nothing else is
+    /// in it: the number it was made for would stand in the way of the one it is given instead.
+    pub(crate) fn forget(&self) {
+        // A machine that is refused must say why, whatever can be removed.
+        let _ = fs::remove_file(&self.path);
+        let _ = self.path.parent().map(fs::remove_dir);
     }
 
     fn read(path: PathBuf) -> Result<Self, NodeError> {

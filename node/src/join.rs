@@ -6,7 +6,7 @@
 //! off from the answer gets the same number when it asks again. The identity is complete only when
 //! everything else that a later start needs has been written down.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ranch_proto::api_key::Secret;
@@ -64,7 +64,7 @@ pub async fn join(joiner: &Joiner) -> Result<Joined, NodeError> {
             // Nothing is to be left of a machine that was not let in; one that was not answered
             // may have been.
             if is_new && matches!(error, NodeError::Refused { .. }) {
-                forget(dir, &identity);
+                identity.forget();
             }
             return Err(error);
         }
@@ -128,11 +128,4 @@ fn mixed(joiner: &Joiner) -> NodeError {
         ),
     };
     NodeError::Refused { reason }
-}
-
-/// Removes the identity of a machine that has none, and the directory if nothing else is in it.
-fn forget(dir: &Path, identity: &Identity) {
-    // What is left does no harm: the next attempt takes it up.
-    let _ = std::fs::remove_file(identity.file());
-    let _ = std::fs::remove_dir(dir);
 }

@@ -7,6 +7,7 @@
 
 mod damage;
 mod kills;
+mod moment;
 mod tenants;
 mod whole;
 

@@ -4,9 +4,10 @@ use http::Method;
 use ranch_chaos::Layout;
 use serde_json::Value;
 
-use crate::support::{launch, refusal};
-use crate::{admin, back_up, backups, everything, fill, out, path, run};
+use crate::support::{self, launch, refusal};
+use crate::{LIMIT, admin, back_up, backups, everything, fill, out, path, run};
 
+/// R1, R7: and those who write into another tenant meanwhile notice nothing of it.
 #[tokio::test]
 async fn a_tenant_comes_back_beside_itself_or_in_its_own_place() {
     let (ranch, key) = launch(&Layout::default(), "will").await;
@@ -18,6 +19,8 @@ async fn a_tenant_comes_back_beside_itself_or_in_its_own_place() {
     let before = everything(&ranch, "will", &["barn"]).await;
     let mut client = ranch.client(Some(&key));
     client.write("barn", &crate::at(1), "spoilt").await.unwrap();
+    let busy = ranch.add_tenant("busy").await.unwrap();
+    let running = support::load(&ranch, ("busy", &busy), 74, LIMIT).await;
 
     // Beside itself it needs a key of its own, which is shown once.
     let new = out(&ranch, &["restore", path(&dir), "--tenant", "will", "--as", "old"]).await;
@@ -40,4 +43,7 @@ async fn a_tenant_comes_back_beside_itself_or_in_its_own_place() {
     assert!(read.text().starts_with("1 hay"), "{}", read.text());
     let (_, others) = admin(&ranch, Method::GET, "tenants/other/stats", Value::Null).await;
     assert_eq!(others["scrolls"], 50);
+    running.progress(50, LIMIT).await.expect("service goes on");
+    assert_eq!(running.failed(), 0, "no request failed");
+    support::judge(&ranch, running).await;
 }

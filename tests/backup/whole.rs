@@ -7,7 +7,9 @@ use ranch_chaos::Layout;
 use serde_json::{Value, json};
 
 use crate::support::{launch, refusal};
-use crate::{LIMIT, admin, back_up, backups, empty, everything, fill, out, path, run, support};
+use crate::{
+    LIMIT, admin, back_up, backups, empty, everything, fill, moment, out, path, run, support,
+};
 
 /// R1: everything that was acknowledged when the backup began is in the ranch it is put into, one
 /// of another size, with its revisions, times, keys and counts; and goes on from there.
@@ -40,12 +42,13 @@ async fn everything_comes_back_in_a_ranch_of_another_size() {
 
     let running = support::load(&ranch, ("busy", &busy), 71, LIMIT).await;
     let dir = backups(&ranch);
-    let started = Instant::now();
+    let (started, began_us) = (Instant::now(), running.elapsed_us());
     let taken = back_up(&ranch, &dir).await;
+    let during = began_us..running.elapsed_us();
     println!("backup under load: {taken} in {:?}", started.elapsed());
     running.progress(50, LIMIT).await.expect("service goes on");
     assert_eq!(running.failed(), 0, "no request failed");
-    support::judge(&ranch, running).await;
+    let history = support::judge(&ranch, running).await;
     let after = everything(&ranch, "will", &phexts).await;
     assert_eq!(after, before);
     let said = out(&ranch, &["verify", path(&dir)]).await;
@@ -57,6 +60,7 @@ async fn everything_comes_back_in_a_ranch_of_another_size() {
     println!("{said} in {:?}", started.elapsed());
     assert!(said.contains("4 tenants"), "{said}");
     assert_eq!(everything(&other, "will", &phexts).await, before);
+    moment::is_of_one(&other, &busy, &history, during).await;
     keys_work(&other, &key, &reader, &gone).await;
     let (_, shown) = admin(&other, Method::GET, "tenants/quiet", Value::Null).await;
     assert_eq!((&shown["quota_mb"], &shown["rate_per_s"]), (&json!(1.0), &json!(50.0)));

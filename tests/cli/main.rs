@@ -6,6 +6,7 @@
 
 mod doctor;
 mod migration;
+mod open;
 mod phexts;
 mod readme;
 mod refusals;

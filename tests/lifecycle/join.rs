@@ -14,8 +14,18 @@ use ranch_chaos::wait::until;
 use serde_json::Value;
 
 use crate::growing::{Growing, leads, loads};
+use crate::refusals::{facts, has_words};
 use crate::support::{BINARY, cli, stdout};
 use crate::{LIMIT, judge, load};
+
+const FOREIGN: &str = "the token is of another ranch: make one with `ranch node token` in this \
+                       one, or correct the address";
+const NAME_TAKEN: &str = "cannot have the name node2: node 2 has it; give it another one, or \
+                          remove node 2 first if this machine is to take its place";
+const TOO_OLD: &str = "cluster version 2, and version … can do 1: run the version the other \
+                       machines run";
+const NO_COMMON_PROTOCOL: &str = "speaks protocol 5 to 6 and this one 1, so they cannot work \
+                                  together: upgrade the older one";
 
 /// A machine beside those of the layout.
 pub struct Newcomer {
@@ -125,11 +135,22 @@ async fn a_machine_joins_by_token_and_starts_again_by_what_it_remembers() {
     judge(&growing.ranch, running).await;
 }
 
+/// Runs a machine that must not be let in: it ends by itself, says why and what to do, and nothing
+/// is left of it.
+pub async fn refused(newcomer: &Newcomer, mut process: Process, words: &str) {
+    process.start().unwrap();
+    let ended = process.wait_exit(LIMIT).await.expect("it ends by itself");
+    let has_words = has_words(&said(&process), words);
+    assert!(!ended.success() && has_words, "{words}: {}", process.log());
+    assert!(newcomer.is_empty(), "{words}: nothing is left of it");
+}
+
 /// R11: whoever may not join is told why and what to do, and nothing is changed by it, here or
 /// there.
 #[tokio::test]
 async fn who_may_not_join_is_told_why_and_nothing_changes() {
-    let (growing, key) = Growing::found(&Layout::default(), 3).await;
+    let (mut growing, key) = Growing::found(&Layout::default(), 3).await;
+    growing.settled(&[1, 2, 3], 3).await;
     let good = token(&growing, &key, &["--uses", "1"]).await;
     let good = good["token"].as_str().unwrap();
     let short = token(&growing, &key, &["--lifetime-s", "1"]).await;
@@ -144,51 +165,71 @@ async fn who_may_not_join_is_told_why_and_nothing_changes() {
     let foreign = format!("ranch-join-ffffffff-{random}");
     let newcomer = Newcomer::new(&growing, "x");
     let own = newcomer.addr.to_string();
-    let before = growing.account().await.unwrap()["nodes"].clone();
+    let before = facts(&growing).await;
     for (token, name, addr, versions, words) in [
         (wrong.as_str(), "x", own.as_str(), None, "not one of this ranch: make a new one with"),
         (&short, "x", &own, None, "the token has expired: make a new one with"),
-        (&foreign, "x", &own, None, "the token is of another ranch"),
-        ("hello", "x", &own, None, "no join token"),
-        (good, "node2", &own, None, "cannot have the name node2: node 2 has it; give it another"),
-        (good, "x", &taken, None, "cannot listen on"),
-        (good, "x", &own, Some("1-1/1-1"), "cluster version 2, and version"),
-        (good, "x", &own, Some("1-2/5-6"), "speaks protocol 5 to 6 and this one 1"),
+        (&foreign, "x", &own, None, FOREIGN),
+        ("hello", "x", &own, None, "no join token: they are made by `ranch node token`"),
+        (good, "node2", &own, None, NAME_TAKEN),
+        (good, "x", &taken, None, "cannot listen on … in use … Choose another `addr`"),
+        (good, "x", &own, Some("1-1/1-1"), TOO_OLD),
+        (good, "x", &own, Some("1-2/5-6"), NO_COMMON_PROTOCOL),
     ] {
         let mut process = newcomer.joining_as(at, token, (name, addr), &[]);
         process.set_env("RANCH_TEST_VERSIONS", versions);
-        process.start().unwrap();
-        let ended = process.wait_exit(LIMIT).await.expect("it ends by itself");
-        assert!(!ended.success() && said(&process).contains(words), "{words}: {}", process.log());
-        assert!(newcomer.is_empty(), "{words}: nothing is left of it");
+        refused(&newcomer, process, words).await;
     }
-    // Nor with a certificate where nobody shows one.
-    let certs = newcomer.dir.join("certs").to_string_lossy().into_owned();
-    for words in [&["init", "--ca-only"][..], &["issue", "x", "--id", "9"]] {
-        let words = [words, &["--dir", &certs]].concat();
-        stdout(&crate::tls::certs(&growing.ranch, &words).await);
-    }
-    let mut process = newcomer.joining_as(at, good, ("x", &own), &["--tls-dir", &certs]);
-    process.start().unwrap();
-    assert!(!process.wait_exit(LIMIT).await.expect("it ends by itself").success());
-    assert!(said(&process).contains("no TLS is spoken at"), "{}", process.log());
-    assert!(newcomer.is_empty(), "nothing is left of it");
-    assert_eq!(growing.account().await.unwrap()["nodes"], before);
+    certified(&growing, &newcomer, good).await;
+    assert_eq!(facts(&growing).await, before);
+    at_the_address_of_one_that_is_away(&mut growing, &newcomer, good).await;
+    assert_eq!(facts(&growing).await, before);
 
     // The token was not used up by all that; now it is, and then no more.
     let mut first = newcomer.joining(at, good, "x");
     first.start().unwrap();
     growing.settled(&[1, 2, 3, 4], 3).await;
     let second = Newcomer::new(&growing, "y");
-    let mut late = second.joining(at, good, "y");
-    late.start().unwrap();
-    late.wait_exit(LIMIT).await.expect("it ends by itself");
     let words = "as many machines as it may: make a new one with `ranch node token`";
-    assert!(said(&late).contains(words), "{}", late.log());
-    assert!(second.is_empty());
+    refused(&second, second.joining(at, good, "y"), words).await;
     // Whoever is in does not join again.
     first.stop(LIMIT).await.unwrap();
     first.start().unwrap();
     first.wait_exit(LIMIT).await.expect("it ends by itself");
-    assert!(said(&first).contains("this is node 4 of a ranch already"), "{}", first.log());
+    let words = "this is node 4 of a ranch already: start it with `ranch node`, or give another \
+                 data directory";
+    assert!(said(&first).contains(words), "{}", first.log());
+}
+
+/// Joins with a certificate where nobody shows one.
+async fn certified(growing: &Growing, newcomer: &Newcomer, token: &str) {
+    let certs = newcomer.dir.join("certs").to_string_lossy().into_owned();
+    for words in [&["init", "--ca-only"][..], &["issue", "x", "--id", "9"]] {
+        let words = [words, &["--dir", &certs]].concat();
+        stdout(&crate::tls::certs(&growing.ranch, &words).await);
+    }
+    let at = growing.ranch.node_place(1).unwrap().addr;
+    let own = newcomer.addr.to_string();
+    let process = newcomer.joining_as(at, token, ("x", &own), &["--tls-dir", &certs]);
+    let words = "no TLS is spoken at … join without --tls-dir and without [tls] dir";
+    refused(newcomer, process, words).await;
+}
+
+/// Joins with the address of a machine that is down, so that nothing but the ranch can know.
+async fn at_the_address_of_one_that_is_away(
+    growing: &mut Growing,
+    newcomer: &Newcomer,
+    token: &str,
+) {
+    let at = growing.ranch.node_place(1).unwrap().addr;
+    let third = growing.ranch.node_place(3).unwrap().addr.to_string();
+    growing.ranch.node(3).unwrap().stop(LIMIT).await.unwrap();
+    let words = format!(
+        "cannot have the address {third}: node 3 has it; give it another one, or remove node 3 \
+         first if this machine is to take its place"
+    );
+    let process = newcomer.joining_as(at, token, ("x", &third), &[]);
+    refused(newcomer, process, &words).await;
+    growing.ranch.node(3).unwrap().start().unwrap();
+    growing.settled(&[1, 2, 3], 3).await;
 }

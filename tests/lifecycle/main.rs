@@ -9,6 +9,7 @@
 
 mod addresses;
 mod drain;
+mod foreign;
 mod grow;
 mod growing;
 mod hit;

@@ -14,7 +14,8 @@ use ranch_proto::tls::Security;
 use ranch_proto::versions::Support;
 
 use crate::growing::{Growing, leads, loads};
-use crate::join::{Newcomer, said, token};
+use crate::join::{Newcomer, refused, token};
+use crate::refusals::facts;
 use crate::strangers::{expire, node, shown};
 use crate::support::{cli, refusal, stdout};
 use crate::tls::{certs, secure};
@@ -103,14 +104,6 @@ async fn machines_join_by_certificate_and_token_and_start_again_by_what_they_rem
     judge(&growing.ranch, running).await;
 }
 
-/// Runs a machine that must not be let in: it ends by itself, says why, and nothing is left of it.
-async fn refused(newcomer: &Newcomer, mut process: Process, words: &str) {
-    process.start().unwrap();
-    let ended = process.wait_exit(LIMIT).await.expect("it ends by itself");
-    assert!(!ended.success() && said(&process).contains(words), "{words}: {}", process.log());
-    assert!(newcomer.is_empty(), "{words}: nothing is left of it");
-}
-
 /// Makes the certificate of node 9 of another ranch, `other`, by the CA in `dir`.
 async fn of_other_ranch(growing: &Growing, newcomer: &Newcomer, dir: &Path) {
     let config = newcomer.dir.join("other.toml");
@@ -133,7 +126,8 @@ async fn who_may_not_join_by_tls_is_told_why_and_nothing_changes() {
     let at = ranch.node_place(1).unwrap().addr;
     let newcomer = Newcomer::new(&growing, "x");
     let own = newcomer.addr.to_string();
-    let before = growing.account().await.unwrap()["nodes"].clone();
+    growing.settled(&[1, 2, 3], 3).await;
+    let before = facts(&growing).await;
 
     let began = Instant::now();
     let plain = newcomer.joining_as(at, good, ("x", &own), &[]);
@@ -147,7 +141,7 @@ async fn who_may_not_join_by_tls_is_told_why_and_nothing_changes() {
     stdout(&certs(ranch, &["issue", "x", "--id", "9"]).await);
     of_other_ranch(&growing, &newcomer, &dir).await;
     let by_tls = |token: &str| newcomer.joining_by_tls(at, token, "x");
-    refused(&newcomer, by_tls(good), "there is no ").await;
+    refused(&newcomer, by_tls(good), "there is no … copy it here from where they are made").await;
     for (from, stem, words) in [
         (&dir, "node2", "the id 2 is taken by node node2"),
         (&dir, "router", "is for ranch://test/router, and a machine that joins needs that of a"),
@@ -169,7 +163,7 @@ async fn who_may_not_join_by_tls_is_told_why_and_nothing_changes() {
     refused(&newcomer, by_tls(&wrong), "not one of this ranch: make a new one with").await;
 
     odd_numbers(&newcomer, &dir, at, good).await;
-    assert_eq!(growing.account().await.unwrap()["nodes"], before);
+    assert_eq!(facts(&growing).await, before);
 
     // The token was not used up by all that; now it is, and the number is given once.
     let mut first = by_tls(good);

@@ -15,6 +15,7 @@ use ranch_proto::{NodeId, ReplicaId, ShardError};
 
 use crate::LIMIT;
 use crate::growing::Growing;
+use crate::refusals::facts;
 use crate::support::{BINARY, cli, stdout};
 use crate::tls::{certs, secure};
 
@@ -148,6 +149,8 @@ fn copied(dir: &Path, name: &str) -> PathBuf {
 #[tokio::test]
 async fn certificates_that_are_wrong_keep_a_machine_out() {
     let (mut growing, key) = Growing::found(&secure(), 3).await;
+    growing.settled(&[1, 2, 3], 3).await;
+    let before = facts(&growing).await;
     let ranch = &mut growing.ranch;
     let dir = ranch.certs().unwrap().to_owned();
     ranch.node(3).unwrap().stop(LIMIT).await.unwrap();
@@ -170,8 +173,11 @@ async fn certificates_that_are_wrong_keep_a_machine_out() {
     fs::remove_file(bare.join("node3.key")).unwrap();
     third(ranch, &bare, "node3.key: `ranch certs init` makes the certificates").await;
 
-    ranch.node(3).unwrap().start().unwrap();
+    // Neither those who were kept out nor the one they were taken for have lost or won anything.
+    assert_eq!(facts(&growing).await, before);
+    growing.ranch.node(3).unwrap().start().unwrap();
     growing.settled(&[1, 2, 3], 3).await;
+    assert_eq!(facts(&growing).await, before);
     growing.wait("all to be well", |account| account["problems"] == serde_json::json!([])).await;
 }
 
