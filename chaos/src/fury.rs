@@ -15,7 +15,7 @@ use crate::fault::{Blow, FaultKind, FaultSpec, Need, Target, Wound};
 use crate::ranch::{OLD_COPY, Ranch};
 use crate::run::Plan;
 use crate::states::States;
-use crate::verdict::Strike;
+use crate::verdict::{SERVES_MAX, Strike};
 use crate::wait::until;
 use crate::workload::Running;
 
@@ -107,6 +107,11 @@ impl Fury {
                 break;
             }
             self.sleep(pause_ms).await;
+        }
+        // Tenants who write rarely must have had the time for it that the verdict gives them.
+        if let Some(last) = self.strikes.last() {
+            let since = self.running.elapsed_us().saturating_sub(last.calm_us);
+            tokio::time::sleep(SERVES_MAX.saturating_sub(Duration::from_micros(since))).await;
         }
         Ok(())
     }

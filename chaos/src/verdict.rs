@@ -20,7 +20,7 @@ use crate::states::States;
 /// Longest all shards may take to agree again after a fault is healed (R10).
 const WHOLE_MAX: Duration = Duration::from_secs(30);
 /// Longest a write may take to succeed after a fault is healed (R10).
-const SERVES_MAX: Duration = Duration::from_secs(5);
+pub const SERVES_MAX: Duration = Duration::from_secs(5);
 /// Part of a quota that counts as near its edge (R5).
 const NEAR_THE_EDGE: f64 = 0.9;
 /// Longest a request may go without any answer (R11).
