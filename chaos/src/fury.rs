@@ -111,7 +111,8 @@ impl Fury {
         // Tenants who write rarely must have had the time for it that the verdict gives them.
         if let Some(last) = self.strikes.last() {
             let since = self.running.elapsed_us().saturating_sub(last.calm_us);
-            tokio::time::sleep(SERVES_MAX.saturating_sub(Duration::from_micros(since))).await;
+            let allowed = SERVES_MAX.mul_f64(plan.slack);
+            self.wait(allowed.saturating_sub(Duration::from_micros(since))).await?;
         }
         Ok(())
     }

@@ -31,6 +31,9 @@ use crate::replicas::Replicas;
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two lines in the log about waiting.
 const SAY: Duration = Duration::from_secs(5);
+/// A new node that has met only machines of other ranches for so long, or of other ids, has been
+/// led astray.
+const ASTRAY: Duration = Duration::from_secs(3);
 /// A node that does not answer a probe so soon is not there.
 const PROBE_LIMIT: Duration = Duration::from_millis(700);
 const PROPOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -70,7 +73,8 @@ pub(crate) enum Place {
 
 impl Entrance<'_> {
     /// Gets an incarnation for a node that has none, and says what to do next. The identity is
-    /// changed but not saved.
+    /// changed but not saved. That of a node that is refused is forgotten, unless it was asked for
+    /// before without an answer: it may be in then.
     pub(crate) async fn find_place(&self, identity: &mut Identity) -> Result<Place, NodeError> {
         if identity.incarnation != 0 {
             // Only a founder knows which ranch it is before it has seen one.
@@ -78,20 +82,38 @@ impl Entrance<'_> {
             let founder = identity.incarnation == 1 && self.is_first() && founds;
             return Ok(if founder { Place::Founder } else { Place::Member });
         }
-        let mut said = Instant::now();
+        let mut has_asked = false;
+        let found = self.seek(identity, &mut has_asked).await;
+        if found.is_err() && !has_asked {
+            identity.forget();
+        }
+        found
+    }
+
+    async fn seek(
+        &self,
+        identity: &mut Identity,
+        has_asked: &mut bool,
+    ) -> Result<Place, NodeError> {
+        let (mut said, mut met) = (Instant::now(), Instant::now());
         loop {
             let Probed { ours: probes, strangers } = self.probe_all().await;
-            if let Some(stranger) = strangers.iter().find(|stranger| stranger.has_data) {
-                return Err(NodeError::Refused { reason: stranger.what.clone() });
-            }
             if probes.values().any(|probe| probe.gone) {
                 return Err(NodeError::Gone { id: NodeId(self.node.id) });
             }
             check_protocols(&probes)?;
             check_one_ranch(&probes)?;
             let others = self.config.nodes.len() - 1;
-            if probes.values().any(|probe| probe.has_data) {
-                if self.join(identity).await? {
+            let has_ranch = probes.values().any(|probe| probe.has_data);
+            if has_ranch {
+                met = Instant::now();
+                for stranger in strangers.iter().filter(|_| !*has_asked) {
+                    tracing::warn!("{}", stranger.what);
+                }
+                let joined = self.join(identity).await;
+                // Whoever had let it in before would not refuse it now.
+                *has_asked = joined.is_ok();
+                if joined? {
                     return Ok(Place::Member);
                 }
             } else if self.is_first() && probes.len() == others {
@@ -101,6 +123,11 @@ impl Entrance<'_> {
                 identity.incarnation = 1;
                 return Ok(Place::Founder);
             }
+            // An address may have been given to another machine; that none is right is a mistake.
+            let stranger = strangers.iter().find(|stranger| stranger.has_data);
+            if let Some(stranger) = stranger.filter(|_| met.elapsed() > ASTRAY) {
+                return Err(NodeError::Refused { reason: stranger.what.clone() });
+            }
             if said.elapsed() > SAY {
                 said = Instant::now();
                 tracing::info!(
@@ -108,9 +135,6 @@ impl Entrance<'_> {
                     others,
                     "waiting for the other nodes of ranch.toml to answer"
                 );
-                for stranger in &strangers {
-                    tracing::warn!("{}", stranger.what);
-                }
             }
             tokio::time::sleep(LOOK).await;
         }

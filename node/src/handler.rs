@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use ranch_proto::schema::{
-    self as wire, AppendReply, Charge, Command, JoinNode, MetaCommand, ReadRequest, Reply, Request,
-    append_reply, meta_command, read_request, reply, request,
+    self as wire, AppendReply, Charge, Command, JoinNode, MetaCommand, MetaResult, MetaStatus,
+    ReadRequest, Reply, Request, append_reply, meta_command, read_request, reply, request,
 };
 use ranch_proto::value::SCROLL_MAX;
 use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
@@ -21,6 +21,7 @@ use ranch_raft::types::{TypeConfig, Vote};
 
 use crate::accounts::CallLimits;
 use crate::joining;
+use crate::placement::why_not_leave;
 use crate::replicas::{AppendRequest, Replicas};
 use crate::room::{makes_room, meta_makes_room};
 
@@ -229,6 +230,13 @@ impl Replicas {
             && let Some(refused) = self.check_raise(*raise)?
         {
             return Ok(reply::Body::Meta(refused));
+        }
+        if let Some(meta_command::What::RemoveNode(id)) = &command.what
+            && meta.core().is_leader()
+            && let Some(reason) = why_not_leave(&self.shared.feed.directory().read(), *id)
+        {
+            let status = MetaStatus::MetaExists.into();
+            return Ok(reply::Body::Meta(MetaResult { status, reason, ..MetaResult::default() }));
         }
         self.room.admit(GroupId::META, || meta_makes_room(command.what.as_ref()))?;
         meta.propose(command).await.map(reply::Body::Meta)

@@ -292,8 +292,7 @@ impl Life {
             lost: rescue::reason(&self.options.node.data_dir),
         };
         let mut identity = self.identity.read().clone();
-        let place = entrance.find_place(&mut identity).await;
-        let place = place.inspect_err(|_| identity.forget())?;
+        let place = entrance.find_place(&mut identity).await?;
         self.adopt(&identity)?;
         let me = ReplicaId::new(NodeId(identity.node), identity.incarnation);
         self.open_replicas(me).await?;

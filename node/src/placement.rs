@@ -23,7 +23,7 @@ use ranch_proto::directory::Directory;
 use ranch_proto::schema::{KeyRecord, MetaCommand, Role, ShardRecord, meta_command::What};
 use ranch_proto::{GroupId, NodeId, ReplicaId, RequestId, hex};
 
-pub(crate) use self::moves::MoveLimits;
+pub(crate) use self::moves::{MoveLimits, why_not_leave};
 
 use self::addresses::Addresses;
 use self::balance::Balance;

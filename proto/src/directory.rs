@@ -160,6 +160,14 @@ impl Directory {
         self.nodes.get(&node).is_some_and(|node| node.draining || node.leaving)
     }
 
+    /// Machines it takes to have all copies of each shard on different ones.
+    #[must_use]
+    pub fn machines_needed(&self) -> usize {
+        let copies = self.shards.values().map(|shard| shard.replicas.len().max(shard.goal.len()));
+        let wanted = self.cluster.as_ref().map_or(0, |cluster| cluster.replicas as usize);
+        copies.max().unwrap_or(1).max(wanted.min(self.nodes.len()))
+    }
+
     /// The nodes that hold a group: a shard's replicas, or every machine for the meta group.
     #[must_use]
     pub fn nodes_of(&self, group: GroupId) -> Vec<NodeId> {

@@ -79,6 +79,8 @@ struct Moves {
     /// Of routers that do not tell, 0.
     #[serde(default)]
     wanted: u64,
+    #[serde(default)]
+    placed: u64,
     bytes_left: u64,
     eta_s: Option<u64>,
     #[serde(flatten)]
@@ -181,7 +183,7 @@ impl Moves {
 
     /// A line that shows how many of all copies are where they are to be.
     fn bar(&self) -> Option<String> {
-        let placed = self.wanted.saturating_sub(self.running + self.waiting);
+        let placed = self.placed.min(self.wanted);
         let done = (placed * BAR).checked_div(self.wanted)?;
         let (done, rest) = ("#".repeat(done as usize), "-".repeat((BAR - done) as usize));
         Some(format!("[{done}{rest}] {placed} of {} copies in place\n", self.wanted))
@@ -221,7 +223,8 @@ mod tests {
             ],
             "tenants": [{"id": "will", "shard": 1}],
             "cluster_version": 2,
-            "moves": {"running": 2, "waiting": 3, "wanted": 36, "bytes_left": 2048, "eta_s": 7},
+            "moves": {"running": 2, "waiting": 3, "wanted": 36, "placed": 31,
+                      "bytes_left": 2048, "eta_s": 7},
             "problems": ["shard 2 has no leader"],
             "notes": ["node 2 (b) came back as incarnation 2"],
         }))
@@ -249,14 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_full_only_when_nothing_moves_and_left_out_where_nothing_is_known() {
-        let bar = |running, wanted| {
+    fn a_bar_is_full_only_when_all_is_in_place_and_left_out_where_nothing_is_known() {
+        let bar = |placed, wanted| {
+            let (running, waiting, bytes_left) = (1, 0, 0);
             let more = Map::new();
-            Moves { running, waiting: 0, wanted, bytes_left: 0, eta_s: None, more }.bar()
+            Moves { running, waiting, wanted, placed, bytes_left, eta_s: None, more }.bar()
         };
-        assert_eq!(bar(1, 1_000).unwrap().matches('#').count(), BAR as usize - 1);
-        assert_eq!(bar(9, 6).unwrap().matches('#').count(), 0);
-        assert_eq!(bar(1, 0), None);
+        assert_eq!(bar(999, 1_000).unwrap().matches('#').count(), BAR as usize - 1);
+        assert_eq!(bar(0, 6).unwrap().matches('#').count(), 0);
+        assert_eq!(bar(0, 0), None);
     }
 
     #[test]

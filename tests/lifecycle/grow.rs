@@ -90,6 +90,10 @@ async fn a_machine_that_stays_away_is_replaced_and_has_its_share_again_when_it_i
         })
         .await;
     assert_eq!(account["nodes"][1]["state"], "down", "{account:#}");
+    let refused = growing.post("nodes/node1/remove").await;
+    let said = refused.text();
+    assert!(refused.status == 409 && said.contains("node2, which is replaced"), "{said}");
+    assert!(said.contains("2 nodes for 3 copies") && said.contains("add a machine"), "{said}");
     running.progress(50, LIMIT).await.expect("service goes on");
     growing.ranch.node(2).unwrap().start().unwrap();
     let account = growing.settled(&[1, 2, 3, 4], 3).await;

@@ -85,8 +85,9 @@ impl Growing {
         found.unwrap_or_else(|error| panic!("{error}; last seen: {last:#}"))
     }
 
-    /// Asserts that no copy has moved more often than it had to: what came to the `new` nodes
-    /// stayed there, and nothing came back to where it had been.
+    /// Asserts that copies have not moved more often than they had to: nothing came back to where
+    /// it had been, and what came to the `new` nodes stayed there, but for one on each that may
+    /// have gone on to a node that came a moment later.
     pub fn assert_moved_once(&self, new: &[u32], account: &Value) {
         for (id, load) in loads(account) {
             let place = self.ranch.node_place(id as u32).unwrap();
@@ -102,7 +103,7 @@ impl Growing {
                 assert!(gone == 0 || here == 0 || here == gone, "node {id}: {roster}");
             }
             if new.contains(&(id as u32)) {
-                assert_eq!(shards.len(), load, "node {id} was sent more than its share: {roster}");
+                assert!(shards.len() <= load + 1, "more than its share on node {id}: {roster}");
             }
         }
     }

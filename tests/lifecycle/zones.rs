@@ -23,7 +23,8 @@ async fn copies_are_spread_over_zones_while_machines_come() {
     for shard in shards(&account) {
         assert_eq!(zones_of(shard), ZONES as usize, "{shard}");
     }
-    // Two of a zone leave; those of the others have nothing to do with it.
+    // One leaves: what it had is taken over in its zone, and those of the others have nothing to
+    // do with it.
     assert_eq!(growing.post("nodes/node1/remove").await.status, 202);
     let account = growing
         .wait("node 1 to have left", |account| {
@@ -32,7 +33,7 @@ async fn copies_are_spread_over_zones_while_machines_come() {
         })
         .await;
     let loads = loads(&account);
-    assert_eq!(loads[&4], 8, "{loads:?}");
+    assert!(loads.iter().all(|(id, load)| *load == if *id == 4 { 8 } else { 4 }), "{loads:?}");
     assert!(shards(&account).iter().all(|shard| zones_of(shard) == ZONES as usize), "{account:#}");
     running.progress(50, crate::LIMIT).await.expect("service goes on");
     assert_eq!(running.failed(), 0, "no request failed");

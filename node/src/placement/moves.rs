@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use ranch_proto::directory::Directory;
 use ranch_proto::placement::{Placed, replan};
 use ranch_proto::schema::{
-    EndMove, LoseNode, PlanShards, ShardGoal, ShardRecord, StartMove, meta_command::What,
+    EndMove, LoseNode, NodeRecord, PlanShards, ShardGoal, ShardRecord, StartMove,
+    meta_command::What,
 };
 use ranch_proto::{GroupId, NodeId, ReplicaId};
 
@@ -85,9 +86,34 @@ pub(super) fn next_commands(directory: &Directory, seen: &Seen<'_>) -> Vec<What>
     commands
 }
 
+/// Whether copies are put on a node: it neither leaves nor has been away for too long.
+fn may_have_copies(node: &NodeRecord) -> bool {
+    !node.leaving && !node.lost
+}
+
+/// Why a node cannot leave while others are away: copies would have nowhere to go. Without that
+/// the meta group itself decides.
+pub(crate) fn why_not_leave(directory: &Directory, id: u32) -> Option<String> {
+    let stays = |node: &&NodeRecord| node.id != id;
+    let away = |node: &&NodeRecord| node.lost && !node.leaving;
+    let others = || directory.nodes.values().filter(stays);
+    let known = directory.nodes.get(&NodeId(id)).filter(|node| !node.leaving)?;
+    let (stay, needed) =
+        (others().filter(|node| may_have_copies(node)).count(), directory.machines_needed());
+    let gone: Vec<_> = others().filter(away).map(|node| node.name.as_str()).collect();
+    (stay < needed && !gone.is_empty()).then(|| {
+        let (name, gone) = (&known.name, gone.join(", "));
+        format!(
+            "without node {id} ({name}) and {gone}, which is replaced while it is away, there \
+             would be {stay} nodes for {needed} copies of each shard: bring that back or add a \
+             machine first, then remove this one"
+        )
+    })
+}
+
 /// The shards that belong elsewhere than noted so far.
 fn plan(directory: &Directory, copies: usize) -> Vec<ShardGoal> {
-    let nodes = directory.nodes.values().filter(|node| !node.leaving && !node.lost);
+    let nodes = directory.nodes.values().filter(|node| may_have_copies(node));
     let nodes: Vec<_> = nodes.map(|node| (NodeId(node.id), node.zone.as_str())).collect();
     let shards: Vec<Placed> =
         directory.shards.iter().map(|(id, shard)| (*id, belongs(shard))).collect();
@@ -177,4 +203,35 @@ fn left(directory: &Directory) -> impl Iterator<Item = u32> + '_ {
             on(shard).contains(&node) || moving.contains(&node) || shard.goal.contains(id)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ranch_proto::schema::{Record, record};
+
+    use super::*;
+
+    #[test]
+    fn nobody_leaves_while_too_few_others_may_have_its_copies() {
+        let mut directory = Directory::default();
+        let mut put = |id: u32, lost| {
+            let node = NodeRecord { id, name: format!("node{id}"), lost, ..Default::default() };
+            directory.apply(Record { what: Some(record::What::Node(node)), removed: false });
+            let replicas = (1..=3).map(|id| ReplicaId::new(NodeId(id), 1).0).collect();
+            let shard = ShardRecord { id: 1, replicas, initialized: true, ..Default::default() };
+            directory.apply(Record { what: Some(record::What::Shard(shard)), removed: false });
+            directory.clone()
+        };
+        for id in 1..=3 {
+            put(id, false);
+        }
+        assert_eq!(why_not_leave(&put(4, false), 1), None, "three stay");
+        let away = put(4, true);
+        let said = why_not_leave(&away, 1).unwrap();
+        assert!(said.starts_with("without node 1 (node1) and node4, which is replaced"), "{said}");
+        assert!(said.contains("2 nodes for 3 copies") && said.contains("add a machine"), "{said}");
+        assert_eq!(why_not_leave(&away, 4), None, "it has no copies");
+        assert_eq!(why_not_leave(&away, 9), None, "there is none");
+        assert_eq!(why_not_leave(&put(5, false), 1), None, "three stay");
+    }
 }

@@ -119,12 +119,6 @@ fn a_node_leaves_only_when_enough_stay_and_nothing_is_left_on_it() {
         reason.contains("2 nodes for 3 copies") && reason.contains("add a machine"),
         "{reason}"
     );
-    let mut lame = four_nodes();
-    lame.run(What::LoseNode(LoseNode { id: 3, lost: true }));
-    let (status, reason) = lame.refused(What::RemoveNode(2));
-    assert_eq!(status, MetaStatus::MetaExists, "node 3 is given no copies");
-    assert!(reason.contains("2 nodes for 3 copies") && reason.contains("replaced"), "{reason}");
-    assert!(is_node(&lame.run(What::RemoveNode(3))).leaving, "it is not needed");
     assert_eq!(meta.refused(What::RemoveNode(9)).0, MetaStatus::MetaNotFound);
     assert_eq!(meta.refused(What::ForgetNode(2)).0, MetaStatus::MetaExists, "not leaving");
     assert!(is_node(&meta.run(What::RemoveNode(2))).leaving);

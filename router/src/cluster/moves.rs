@@ -15,6 +15,8 @@ pub struct Moves {
     pub waiting: usize,
     /// Copies there are to be in all, of all shards.
     pub wanted: usize,
+    /// Those of them that are where they are to be.
+    pub placed: usize,
     /// Bytes of scrolls that have yet to arrive.
     pub bytes_left: u64,
     /// Seconds until then at the present rate; absent while that is not known.
@@ -70,7 +72,8 @@ fn sent(shard: &ShardRecord, leader: Option<&GroupStatus>) -> (u64, u64) {
 
 /// Everything on its way together.
 pub(super) fn account(directory: &Directory, answers: &Answers) -> Option<Moves> {
-    let mut moves = Moves { running: 0, waiting: 0, wanted: 0, bytes_left: 0, eta_s: None };
+    let mut moves =
+        Moves { running: 0, waiting: 0, wanted: 0, placed: 0, bytes_left: 0, eta_s: None };
     // Bytes a second of all that are being sent.
     let mut rate = 0.0;
     for (id, shard) in &directory.shards {
@@ -81,6 +84,9 @@ pub(super) fn account(directory: &Directory, answers: &Answers) -> Option<Moves>
         let here: Vec<u32> = shard.replicas.iter().map(|r| ReplicaId(*r).node().0).collect();
         let coming = |node: &&u32| !here.contains(node);
         let mut waiting = shard.goal.iter().filter(coming).count();
+        let goal = if shard.goal.is_empty() { shard.replicas.len() } else { shard.goal.len() };
+        moves.wanted += goal;
+        moves.placed += goal - waiting;
         if shard.move_ms != 0 {
             moves.running += 1;
             waiting = waiting.saturating_sub(usize::from(shard.adding != 0));
@@ -91,8 +97,6 @@ pub(super) fn account(directory: &Directory, answers: &Answers) -> Option<Moves>
             }
         }
         moves.waiting += waiting;
-        let goal = if shard.goal.is_empty() { shard.replicas.len() } else { shard.goal.len() };
-        moves.wanted += goal;
         moves.bytes_left += bytes * waiting as u64;
     }
     if moves.running + moves.waiting == 0 {

@@ -169,7 +169,8 @@ fn what_moves_is_accounted_for_and_no_problem() {
     assert!(cluster.problems.is_empty(), "{:?}", cluster.problems);
     let moving = Moving { to: Some(4), from: Some(2), sent_bytes: 300, total_bytes: 900 };
     assert_eq!((cluster.shards[0].moving.clone(), cluster.shards[0].lag), (Some(moving), Some(0)));
-    let moves = Moves { running: 1, waiting: 1, wanted: 3, bytes_left: 1_500, eta_s: Some(5) };
+    let moves =
+        Moves { running: 1, waiting: 1, wanted: 3, placed: 1, bytes_left: 1_500, eta_s: Some(5) };
     assert_eq!(cluster.moves, Some(moves));
     assert_eq!((cluster.nodes[0].duty, cluster.nodes[3].duty), ("serving", "leaving"));
 }

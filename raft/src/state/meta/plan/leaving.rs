@@ -26,18 +26,12 @@ pub(super) fn remove(directory: &Directory, id: u32) -> Result<Plan, Refused> {
     if known.leaving {
         return Ok(changed(known, known.clone()));
     }
-    // As copies are placed: not on what leaves, nor on what has been away for too long.
-    let stays = |node: &&NodeRecord| !node.leaving && !node.lost && node.id != id;
-    let stay = directory.nodes.values().filter(stays).count();
-    let replicas =
-        directory.shards.values().map(|shard| shard.replicas.len().max(shard.goal.len()));
-    let wanted = directory.cluster.as_ref().map_or(0, |cluster| cluster.replicas as usize);
-    let needed = replicas.max().unwrap_or(1).max(wanted.min(directory.nodes.len()));
+    let stay = directory.nodes.values().filter(|node| !node.leaving && node.id != id).count();
+    let needed = directory.machines_needed();
     if stay < needed {
         return Err(Refused::exists(format!(
             "without node {id} ({}) there would be {stay} nodes for {needed} copies of each \
-             shard, not counting what is leaving or replaced: add a machine first, then remove \
-             this one",
+             shard: add a machine first, then remove this one",
             known.name
         )));
     }
