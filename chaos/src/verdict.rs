@@ -3,6 +3,7 @@
 //! A promise that could not be put to the test counts as not shown, and a run that shows less than
 //! its scenario names has failed.
 
+mod asked;
 mod disks;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::asked::Asked;
 use crate::check::{QUOTA_EXCEEDED, Violation};
 use crate::fault::{FaultKind, Target};
 use crate::history::{Action, Operation, Outcome};
@@ -253,6 +255,7 @@ impl Evidence<'_> {
 
     fn converges(&self) -> Verdict {
         let acks = acks_by_tenant(self.history);
+        let asked = Asked::by_tenant(self.history);
         let mut broken = self.states.faults.clone();
         let mut slowest = Duration::ZERO;
         for strike in self.strikes {
@@ -264,8 +267,9 @@ impl Evidence<'_> {
                 None => broken.push(format!("{name}: never whole again")),
             }
             for (tenant, acks) in &acks {
-                let served = acks.iter().find(|at| **at >= strike.calm_us);
-                let time = served.map(|at| between(strike.calm_us, *at));
+                let since = asked.get(tenant).and_then(|asked| asked.since(strike.calm_us));
+                let served = acks.get(acks.partition_point(|at| *at < strike.calm_us));
+                let time = since.zip(served).map(|(since, at)| between(since, *at));
                 if time.is_none_or(|time| time > SERVES_MAX.mul_f64(self.slack)) {
                     broken.push(format!("{name}: no write of {tenant} in {SERVES_MAX:?}"));
                 }

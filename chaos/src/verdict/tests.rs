@@ -89,6 +89,20 @@ fn a_ranch_that_does_not_heal_breaks_its_promise() {
 }
 
 #[test]
+fn who_asks_rarely_is_served_in_time_from_when_it_asks() {
+    let with_one_more = |from_s: u64, to_s: u64| {
+        let mut history = writes(0.0..2.0);
+        let (invoked_us, returned_us) = (from_s * SECOND, Some(to_s * SECOND));
+        history.push(Operation { invoked_us, returned_us, ..history[0].clone() });
+        judged(Promise::R10, &history, &[strike(FaultKind::Kill)])
+    };
+    // All is healed after 3 s.
+    assert!(matches!(with_one_more(20, 21), Verdict::Kept(_)));
+    assert!(matches!(with_one_more(4, 10), Verdict::Broken(_)), "it waited for 6 s");
+    assert!(matches!(with_one_more(1, 9), Verdict::Broken(_)), "it has waited since it was healed");
+}
+
+#[test]
 fn a_rolling_restart_may_fail_nobody() {
     let mut history = writes(0.0..8.0);
     let strikes = [strike(FaultKind::Restart)];
