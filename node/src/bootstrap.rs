@@ -135,6 +135,9 @@ impl Entrance<'_> {
                     others,
                     "waiting for the other nodes of ranch.toml to answer"
                 );
+                for stranger in &strangers {
+                    tracing::warn!("{}", stranger.what);
+                }
             }
             tokio::time::sleep(LOOK).await;
         }

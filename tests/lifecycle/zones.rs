@@ -1,10 +1,12 @@
 //! Machines in several failure zones.
 
+use std::collections::BTreeSet;
+
 use ranch_chaos::Layout;
 use serde_json::Value;
 
 use crate::growing::{Growing, loads, shards};
-use crate::{judge, load};
+use crate::{LIMIT, judge, load};
 
 const ZONES: u64 = 3;
 
@@ -35,7 +37,7 @@ async fn copies_are_spread_over_zones_while_machines_come() {
     let loads = loads(&account);
     assert!(loads.iter().all(|(id, load)| *load == if *id == 4 { 8 } else { 4 }), "{loads:?}");
     assert!(shards(&account).iter().all(|shard| zones_of(shard) == ZONES as usize), "{account:#}");
-    running.progress(50, crate::LIMIT).await.expect("service goes on");
+    running.progress(50, LIMIT).await.expect("service goes on");
     assert_eq!(running.failed(), 0, "no request failed");
     judge(&growing.ranch, running).await;
 }
@@ -44,5 +46,5 @@ async fn copies_are_spread_over_zones_while_machines_come() {
 fn zones_of(shard: &Value) -> usize {
     let replicas = shard["replicas"].as_array().into_iter().flatten();
     let zones = replicas.filter_map(Value::as_u64).map(|id| (id - 1) % ZONES);
-    zones.collect::<std::collections::BTreeSet<_>>().len()
+    zones.collect::<BTreeSet<_>>().len()
 }
