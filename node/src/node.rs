@@ -155,10 +155,12 @@ impl Node {
         }
     }
 
-    /// Ends after a fault: breaks off what the databases do in the background, and does nothing
-    /// that [`Node::stop`] does for others.
+    /// Ends after a fault: its links at once, so that others take over, then what the databases do
+    /// in the background, which can take a second. Hands nothing over and writes nothing.
     pub async fn abandon(self) {
         self.life.abort();
+        drop(self.stop_server);
+        self.replicas.close_links();
         let store = Arc::clone(&self.replicas.shared.store);
         let ending = tokio::task::spawn_blocking(move || store.end_merges());
         // On a disk that does not answer it cannot be done, and the process ends all the same.
