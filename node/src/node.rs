@@ -155,15 +155,16 @@ impl Node {
         }
     }
 
-    /// Ends after a fault: its links at once, so that others take over, then what the databases do
-    /// in the background, which can take a second. Hands nothing over and writes nothing.
+    /// Ends after a fault: links and replicas at once, so that others take over, and beside them
+    /// what the databases do in the background, which can take a second. Hands nothing over and
+    /// writes nothing.
     pub async fn abandon(self) {
         self.life.abort();
         drop(self.stop_server);
-        self.replicas.close_links();
         let store = Arc::clone(&self.replicas.shared.store);
-        let ending = tokio::task::spawn_blocking(move || store.end_merges());
+        let merges = tokio::task::spawn_blocking(move || store.end_merges());
         // On a disk that does not answer it cannot be done, and the process ends all the same.
+        let ending = async { tokio::join!(self.replicas.end(STOP_LIMIT), merges) };
         let _ = tokio::time::timeout(STOP_LIMIT, ending).await;
     }
 
@@ -172,12 +173,8 @@ impl Node {
         self.life.abort();
         accounts::flush(&self.replicas).await;
         hand_over(&self.replicas).await;
-        // Before the groups stop: on a link that stands, requests would wait for them in vain.
         drop(self.stop_server);
-        self.replicas.close_links();
-        self.replicas.copies.close(None);
-        let cores = self.replicas.cores();
-        futures_util::future::join_all(cores.iter().map(|core| core.shutdown(STOP_LIMIT))).await;
+        self.replicas.end(STOP_LIMIT).await;
         let store = Arc::clone(&self.replicas.shared.store);
         let flushing = tokio::task::spawn_blocking(move || {
             let flushed = store.flush();

@@ -162,9 +162,13 @@ impl Replicas {
         self.running.store(true, Relaxed);
     }
 
-    /// Ends all links, so that peers and routers turn to others at once.
-    pub(crate) fn close_links(&self) {
+    /// Ends all links and replicas, so that peers and routers turn to others at once. Links first:
+    /// on one that stands, requests would wait for a replica in vain.
+    pub(crate) async fn end(&self, limit: Duration) {
         self.closing.send_replace(true);
+        self.copies.close(None);
+        let cores = self.cores();
+        futures_util::future::join_all(cores.iter().map(|core| core.shutdown(limit))).await;
     }
 
     /// Waits until links are to end.

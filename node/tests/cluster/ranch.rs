@@ -131,6 +131,14 @@ impl Ranch {
         end(runtime).await;
     }
 
+    /// Has a node end as after a fault, but for its process, which goes on.
+    pub async fn abandon(&mut self, node: NodeId) {
+        let machine = self.machines.get_mut(&node).expect("it runs");
+        let running = machine.node.take().expect("it was not abandoned before");
+        let runtime = machine.runtime.as_ref().expect("it runs");
+        runtime.spawn(running.abandon()).await.expect("it does not panic");
+    }
+
     /// Deletes the data of a node that does not run.
     pub fn lose_disk(&self, node: NodeId) {
         std::fs::remove_dir_all(self.root.join(format!("node{node}"))).expect("its data is there");

@@ -28,6 +28,27 @@ async fn a_killed_leader_comes_back() {
     ranch.end().await;
 }
 
+/// R6: a node that ends on a fault is succeeded at once, not when its process is gone, which may
+/// still have its databases to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_with_a_fault_is_succeeded_before_its_process_ends() {
+    let mut ranch = Ranch::found("fault", |_| ()).await;
+    let tenant = ranch.client(NODES[0]).add_tenant("will", SOON).await;
+    ranch.converged().await;
+    let leader = ranch.led_among(&NODES, tenant.group).await;
+    let others = other_than(leader);
+    let clients = others.iter().map(|node| ranch.client(*node)).collect();
+    let writers = Writers::start(clients, &tenant, SOON);
+    ranch.abandon(leader).await;
+    ranch.led_among(&others, tenant.group).await;
+    grows(&ranch, &tenant, others[0]).await;
+    ranch.kill(leader).await;
+    ranch.boot(leader).await;
+    let ledger = writers.stop().await;
+    ledger.check(&ranch.same_text(&tenant).await);
+    ranch.end().await;
+}
+
 /// Waits until a tenant's scroll has become longer.
 async fn grows(ranch: &Ranch, tenant: &crate::client::Tenant, via: NodeId) {
     let client = ranch.client(via);
