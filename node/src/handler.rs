@@ -96,6 +96,11 @@ impl Replicas {
                 let core = self.core(group).ok_or(ShardError::NoReplica)?;
                 core.read_barrier().await.map(|()| reply::Body::Pong(true))
             }
+            request::Body::IsKeptTo(leader) => {
+                let core = self.target(group, ReplicaId(request.target))?;
+                let kept = core.promise().is_kept_to(&vote_from_wire(&leader));
+                Ok(reply::Body::IsKeptTo(kept))
+            }
             request::Body::Command(command) => self.command(group, command, charge).await,
             request::Body::Read(read) => self.read((group, request.life), read, charge).await,
             request::Body::Tally(tally) => self.tally(group, &tally, charge),

@@ -20,10 +20,12 @@ use openraft::raft::{
 };
 use ranch_proto::link::{Lane, Link, Links};
 use ranch_proto::schema::{self as wire, Reply, Request, append_reply, reply, request};
+use ranch_proto::versions::KEPT_TO_SINCE;
 use ranch_proto::{GroupId, ReplicaId, ShardError};
 use ranch_raft::convert::{
     entry_to_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
 };
+use ranch_raft::group::Followers;
 use ranch_raft::state::SnapshotHandle;
 use ranch_raft::types::{LogId, TypeConfig, Vote};
 
@@ -59,6 +61,13 @@ pub(crate) struct Network {
     pub(crate) from: ReplicaId,
 }
 
+impl Network {
+    fn request(&self, target: ReplicaId, body: request::Body) -> Request {
+        let (group, from) = (self.group.0, self.from.0);
+        Request { group, target: target.0, from, body: Some(body), ..Request::default() }
+    }
+}
+
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
@@ -69,6 +78,19 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_heartbeat_client(&mut self, target: u64, node: &openraft::EmptyNode) -> Peer {
         Peer { appends: Lane::Control, ..self.new_client(target, node).await }
+    }
+}
+
+impl Followers for Network {
+    async fn is_kept_to(&self, leader: Vote, at: ReplicaId) -> bool {
+        let Some(link) = self.links.get(at.node(), Lane::Control) else { return false };
+        if link.protocol().is_none_or(|protocol| protocol < KEPT_TO_SINCE) {
+            return false;
+        }
+        let request = self.request(at, request::Body::IsKeptTo(vote_to_wire(&leader)));
+        // Whoever asks waits no longer than it wants to.
+        let Ok(sent) = link.send(request) else { return false };
+        matches!(sent.await, Ok(Reply { body: Some(reply::Body::IsKeptTo(true)) }))
     }
 }
 
@@ -84,13 +106,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     fn request(&self, body: request::Body) -> Request {
-        Request {
-            group: self.network.group.0,
-            target: self.target.0,
-            from: self.network.from.0,
-            body: Some(body),
-            ..Request::default()
-        }
+        self.network.request(self.target, body)
     }
 
     fn append(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> request::Body {

@@ -306,6 +306,7 @@ impl Life {
             log_bytes: mib(config.storage.flush_log_mb),
         };
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
+        tasks.spawn(tickers::garbage(Arc::clone(replicas)));
         tasks.spawn(accounts::flushes(Arc::clone(replicas)));
         tasks.spawn(copies::expire(Arc::clone(replicas)));
         tasks.spawn(tickers::damage(Arc::clone(replicas), self.options.node.data_dir.clone()));

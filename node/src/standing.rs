@@ -76,6 +76,9 @@ impl Standing {
             (_, Some(request::Body::Vote(vote))) => {
                 self.check_replica(request.from, vote.vote.as_ref())
             }
+            (_, Some(request::Body::IsKeptTo(leader))) => {
+                self.check_replica(request.from, Some(leader))
+            }
             (_, Some(request::Body::Transfer(transfer))) => {
                 self.check_replica(request.from, transfer.from.as_ref())
             }
@@ -125,6 +128,7 @@ fn is_of_nodes(body: &request::Body) -> bool {
             | request::Body::Transfer(_)
             | request::Body::Members(_)
             | request::Body::Confirm(_)
+            | request::Body::IsKeptTo(_)
             | request::Body::HashRows(_)
             | request::Body::OddRows(_)
             | request::Body::MayLeave(_)

@@ -1,5 +1,5 @@
-//! What a node does by the clock: heartbeats of all groups it leads, together, and the flush
-//! that makes applied state durable and lets the log be purged.
+//! What a node does by the clock: heartbeats of all groups it leads, together; the flush that makes
+//! applied state durable and lets the log be purged; and whether garbage is collected.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -75,19 +75,35 @@ pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
         }
         (last, log_bytes) = (tokio::time::Instant::now(), written);
         let store = Arc::clone(&replicas.shared.store);
-        let flushing = tokio::task::spawn_blocking(move || {
-            let flushed = store.flush_and_publish();
-            if let Err(error) = store.regulate_collection() {
-                tracing::warn!("{error}");
-            }
-            flushed
-        });
-        let flushed = flushing.await;
+        let flushed = tokio::task::spawn_blocking(move || store.flush_and_publish()).await;
         match flushed {
             Ok(Ok(())) => tell(&replicas, &mut told).await,
             Ok(Err(error)) => tracing::warn!("cannot flush the state: {error}"),
             Err(error) => tracing::warn!("the flush did not end: {error}"),
         }
+    }
+}
+
+/// Has both databases collect garbage while there is enough of it. What is relocated beyond that is
+/// written for nothing, so it is looked at often.
+pub(crate) async fn garbage(replicas: Arc<Replicas>) {
+    const LOOK: Duration = Duration::from_secs(1);
+
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let (store, log) = (Arc::clone(&replicas.shared.store), replicas.shared.log.clone());
+        let regulating = tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.regulate_collection() {
+                tracing::warn!("{error}");
+            }
+            if let Err(error) = log.regulate_collection() {
+                tracing::warn!("{error}");
+            }
+        });
+        // Fails only where the process ends.
+        let _ = regulating.await;
     }
 }
 

@@ -24,7 +24,9 @@ use crate::schema::{Hello, Versions};
 /// Formats this binary can write. A ranch below the oldest must first run the version between.
 pub const FORMATS: Span = Span { min: 1, max: 2 };
 /// Protocols this binary speaks on links.
-pub const PROTOCOLS: Span = Span { min: 1, max: 1 };
+pub const PROTOCOLS: Span = Span { min: 1, max: 2 };
+/// The protocol from which on a replica says whether it has voted for nobody after a leader.
+pub const KEPT_TO_SINCE: u32 = 2;
 
 /// What a ranch does only from some cluster version on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

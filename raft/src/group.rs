@@ -14,6 +14,7 @@ mod options;
 mod proposer;
 mod shard;
 
+pub use self::barrier::Followers;
 pub use self::core::{GroupCore, GroupError};
 pub use hand_over::HandOverError;
 pub use meta::MetaGroup;

@@ -6,6 +6,7 @@
 pub mod background;
 pub mod convert;
 mod damage;
+mod garbage;
 pub mod group;
 pub mod log;
 mod rocks;

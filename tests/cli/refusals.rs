@@ -208,7 +208,7 @@ fn lose_log(dir: &Path) {
 }
 
 fn cut_log(dir: &Path) {
-    cut_files(&dir.join("log/db"), &["log", "sst"]);
+    cut_files(&dir.join("log/db"), &["log", "sst", "blob"]);
 }
 
 fn cut_state(dir: &Path) {

@@ -13,6 +13,7 @@ mod limits;
 mod notices;
 mod partitions;
 mod ranch;
+mod reads;
 mod restarts;
 mod silence;
 mod weather;

@@ -12,7 +12,7 @@ use crate::ranch::{NODES, Ranch, SOON, other_than};
 const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// A ranch with a tenant that has one acknowledged token, and its shard's leader.
-async fn with_tenant(name: &str) -> (Ranch, Tenant, NodeId) {
+pub async fn with_tenant(name: &str) -> (Ranch, Tenant, NodeId) {
     let ranch = Ranch::found(name, |_| ()).await;
     let client = ranch.client(NODES[0]);
     let tenant = client.add_tenant("will", SOON).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -13,6 +14,8 @@ use ranch_proto::schema::{Request, request};
 #[derive(Default)]
 pub struct Wires {
     state: RwLock<State>,
+    /// Whether a promise is kept, so often asked.
+    questions: AtomicU64,
 }
 
 #[derive(Default)]
@@ -21,6 +24,8 @@ struct State {
     lost: HashSet<(NodeId, NodeId)>,
     delay: Duration,
     lost_percent: u8,
+    /// From this node to the others only questions arrive, and from them to it only pings.
+    only_questions: Option<NodeId>,
 }
 
 impl Wires {
@@ -40,6 +45,16 @@ impl Wires {
             self.cut(node, *other);
             self.cut(*other, node);
         }
+    }
+
+    /// Parts a node from all the others, except that it may ask whether they keep a promise.
+    pub fn only_questions(&self, node: NodeId) {
+        self.state.write().only_questions = Some(node);
+    }
+
+    /// How often that was asked, on all wires.
+    pub fn questions(&self) -> u64 {
+        self.questions.load(Relaxed)
     }
 
     /// Delays every request.
@@ -74,6 +89,15 @@ impl Filter for End {
         }
         let state = self.wires.state.read();
         let ping = matches!(request.body, Some(request::Body::Ping(_)));
+        let question = matches!(request.body, Some(request::Body::IsKeptTo(_)));
+        if question {
+            self.wires.questions.fetch_add(1, Relaxed);
+        }
+        let asks = state.only_questions == Some(self.me);
+        let is_asked = state.only_questions == Some(to);
+        if (asks && !ping && !question) || (is_asked && !ping) {
+            return Verdict::Drop;
+        }
         if !ping && fastrand::u8(..100) < state.lost_percent {
             Verdict::Drop
         } else if state.delay.is_zero() {

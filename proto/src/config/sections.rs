@@ -66,7 +66,7 @@ section! {
     /// `[storage]`: disks and caches of a node.
     StorageConfig {
         /// Longest time between flushes of applied state to disk, in milliseconds.
-        flush_interval_ms: u64 = 3_000,
+        flush_interval_ms: u64 = 10_000,
         /// Log written since the last flush that brings on the next, in MiB.
         flush_log_mb: u64 = 256,
         /// Log entries kept per group behind a snapshot, so that a follower that was away

@@ -172,6 +172,12 @@ impl Link {
         self.heard.peer()
     }
 
+    /// The protocol spoken with the peer; `None` before its first hello.
+    #[must_use]
+    pub fn protocol(&self) -> Option<u32> {
+        self.heard.protocol()
+    }
+
     /// Waits until a connection stands.
     pub async fn connected(&self) {
         loop {

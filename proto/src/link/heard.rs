@@ -64,6 +64,11 @@ impl Heard {
         self.peer.lock().clone()
     }
 
+    /// The protocol spoken with it, by its last hello.
+    pub(super) fn protocol(&self) -> Option<u32> {
+        self.peer.lock().as_ref().map(|peer| peer.protocol)
+    }
+
     fn boot(&self, boot: u64) {
         let before = self.boot.swap(boot, Ordering::Relaxed);
         if before != 0 && before != boot {
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(heard.died(), None, "the same process on a new connection");
         heard.hello(&hello(8)).unwrap();
         assert_eq!(heard.peer().map(|peer| (peer.boot, peer.protocol)), Some((8, 1)));
+        assert_eq!(heard.protocol(), Some(1));
         assert!(heard.hello(&Hello { protocol: 99, ..hello(9) }).is_err());
         assert!(heard.died().is_some_and(|died| died <= Instant::now()));
         assert!(heard.silence() < Duration::from_secs(5));

@@ -3,23 +3,46 @@
 //!
 //! A read that arrives while a confirmation is under way waits for the next one, because the
 //! running one may have taken its index before a write the reader already knows of.
+//!
+//! The first confirmation of a leadership is openraft's: it is there when all that was
+//! acknowledged before is applied here. From then on nothing is acknowledged in this leadership
+//! that is not applied here first, so all there is to find out is whether another one has begun.
+//! The followers are asked just that ([`still_leads`]). openraft would send them heartbeats, which
+//! are answered by its core and after all that was appended before is on the follower's disk:
+//! reads would be as slow as writes.
 
-use openraft::ReadPolicy;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
-use ranch_proto::{GroupId, ShardError};
+use openraft::{ReadPolicy, ServerState};
+use ranch_proto::{GroupId, ReplicaId, ShardError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{RaftHandle, not_leader};
+use crate::log::Promise;
+use crate::types::Vote;
 
 /// Reads that may wait; beyond it askers hear `Overloaded`.
 const QUEUE: usize = 16_384;
 /// Most reads of one round.
 const ROUND: usize = 4096;
 /// A leader that cannot confirm itself for so long sends its readers elsewhere.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(1);
+/// Followers that do not answer for so long are sent heartbeats.
+const ASK_LIMIT: Duration = Duration::from_millis(100);
 
 type Waiter = oneshot::Sender<Result<(), ShardError>>;
+
+/// The way to the other replicas of a group.
+pub trait Followers: Clone + Send + Sync + 'static {
+    /// Asks a replica whether its [`Promise`] [is kept to](Promise::is_kept_to) this leader, at
+    /// some moment between the call and its end. `false` when it does not answer, or cannot.
+    fn is_kept_to(&self, leader: Vote, at: ReplicaId) -> impl Future<Output = bool> + Send;
+}
 
 /// Handle to the barrier's task, which ends with the last handle.
 #[derive(Clone)]
@@ -30,9 +53,9 @@ pub(super) struct Barrier {
 
 impl Barrier {
     /// Starts the barrier of a group.
-    pub(super) fn start(group: GroupId, raft: RaftHandle) -> Self {
+    pub(super) fn start<F: Followers>(group: GroupId, leadership: Leadership<F>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(raft, waiting));
+        tokio::spawn(serve(leadership, waiting));
         Self { group, queue }
     }
 
@@ -53,10 +76,10 @@ fn stopping() -> ShardError {
     ShardError::Unavailable { detail: "the replica is stopping".into() }
 }
 
-async fn serve(raft: RaftHandle, mut waiting: mpsc::Receiver<Waiter>) {
+async fn serve<F: Followers>(mut leadership: Leadership<F>, mut waiting: mpsc::Receiver<Waiter>) {
     let mut round = Vec::with_capacity(ROUND);
     while waiting.recv_many(&mut round, ROUND).await > 0 {
-        let result = confirm(&raft).await;
+        let result = leadership.confirm().await;
         for waiter in round.drain(..) {
             // A reader that gave up is no concern of ours.
             let _ = waiter.send(result.clone());
@@ -64,8 +87,87 @@ async fn serve(raft: RaftHandle, mut waiting: mpsc::Receiver<Waiter>) {
     }
 }
 
+/// A replica that leads, or may.
+pub(super) struct Leadership<F> {
+    replica: ReplicaId,
+    raft: RaftHandle,
+    promise: Promise,
+    followers: F,
+    /// The vote with which it led when all that was acknowledged before was applied here.
+    ready: Option<Vote>,
+}
+
+impl<F: Followers> Leadership<F> {
+    pub(super) fn new(
+        replica: ReplicaId,
+        raft: RaftHandle,
+        promise: Promise,
+        followers: F,
+    ) -> Self {
+        Self { replica, raft, promise, followers, ready: None }
+    }
+
+    /// Confirms leadership with a majority, and that all that was acknowledged before this call
+    /// is applied here.
+    async fn confirm(&mut self) -> Result<(), ShardError> {
+        if let Some(leader) = self.ready
+            && let Some(voters) = self.voters()
+            && still_leads(leader, &voters, &self.followers).await
+            // Asked last: this replica may have voted for another meanwhile.
+            && self.promise.latest() == Some(leader)
+        {
+            return Ok(());
+        }
+        let before = self.promise.latest();
+        confirm_by_heartbeats(&self.raft).await?;
+        // Votes are noted before anything is done with them, so one of ours that was there all the
+        // while is that of the leadership which was confirmed.
+        let ours = |vote: &Vote| vote.committed && vote.leader_id.node_id == self.replica.0;
+        self.ready = before.filter(|vote| ours(vote) && self.promise.latest() == before);
+        Ok(())
+    }
+
+    /// Who votes, by the newest configuration known here, as sets of which each needs a majority;
+    /// `None` while this replica does not lead. A later leader was voted for by a majority of one
+    /// of these sets, too: configurations change by steps, and this replica has led since.
+    fn voters(&self) -> Option<Vec<BTreeSet<u64>>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.running_state.is_ok() && metrics.state == ServerState::Leader;
+        leads.then(|| metrics.membership_config.membership().get_joint_config().clone())
+    }
+}
+
+/// Whether a majority of the voters, the leader among them, has voted for nobody after `leader`
+/// when the call began, as far as the others are concerned.
+async fn still_leads<F: Followers>(leader: Vote, voters: &[BTreeSet<u64>], followers: &F) -> bool {
+    let own = leader.leader_id.node_id;
+    let all: BTreeSet<u64> = voters.iter().flatten().copied().collect();
+    let others = all.into_iter().filter(|voter| *voter != own);
+    let ask = |voter| async move {
+        followers.is_kept_to(leader, ReplicaId(voter)).await.then_some(voter)
+    };
+    let mut asked: FuturesUnordered<_> = others.map(ask).collect();
+    let mut keep = BTreeSet::from([own]);
+    let answered = async {
+        while !is_majority(voters, &keep) {
+            match asked.next().await {
+                Some(answer) => keep.extend(answer),
+                None => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(ASK_LIMIT, answered).await.unwrap_or(false)
+}
+
+/// Whether these are a majority of each set.
+fn is_majority(sets: &[BTreeSet<u64>], these: &BTreeSet<u64>) -> bool {
+    !sets.is_empty() && sets.iter().all(|set| set.intersection(these).count() * 2 > set.len())
+}
+
 /// Confirms leadership with a majority and waits until its read index is applied here.
-async fn confirm(raft: &RaftHandle) -> Result<(), ShardError> {
+async fn confirm_by_heartbeats(raft: &RaftHandle) -> Result<(), ShardError> {
     let confirmed = tokio::time::timeout(LIMIT, raft.ensure_linearizable(ReadPolicy::ReadIndex));
     match confirmed.await {
         Ok(Ok(_)) => Ok(()),
@@ -79,5 +181,48 @@ async fn confirm(raft: &RaftHandle) -> Result<(), ShardError> {
         Ok(Err(RaftError::Fatal(fatal))) => {
             Err(ShardError::Unavailable { detail: format!("the replica has stopped: {fatal}") })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use openraft::vote::RaftLeaderId as _;
+
+    use super::*;
+
+    type LeaderId = openraft::alias::LeaderIdOf<crate::types::TypeConfig>;
+
+    /// Who keeps its promise; the others never answer.
+    #[derive(Clone)]
+    struct Keepers(Arc<BTreeSet<u64>>);
+
+    impl Followers for Keepers {
+        async fn is_kept_to(&self, _leader: Vote, at: ReplicaId) -> bool {
+            if !self.0.contains(&at.0) {
+                std::future::pending::<()>().await;
+            }
+            true
+        }
+    }
+
+    /// Whether replica 1 finds that it leads these voters.
+    async fn leads<const N: usize>(voters: [&[u64]; N], keepers: &[u64]) -> bool {
+        let leader = Vote { leader_id: LeaderId::new(3, 1), committed: true };
+        let voters = voters.map(|set| set.iter().copied().collect());
+        still_leads(leader, &voters, &Keepers(Arc::new(keepers.iter().copied().collect()))).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_majority_of_each_set_is_needed() {
+        assert!(leads([&[1]], &[]).await, "alone");
+        assert!(leads([&[1, 2, 3]], &[3]).await && !leads([&[1, 2, 3]], &[]).await);
+        assert!(!leads([&[1, 2]], &[]).await && leads([&[1, 2]], &[2]).await);
+        assert!(!leads([&[1, 2, 3], &[3, 4, 5]], &[2, 3]).await, "only of the first");
+        assert!(leads([&[1, 2, 3], &[3, 4, 5]], &[3, 4]).await);
+        assert!(!leads([&[2, 3, 4]], &[2]).await, "its own voice does not count any more");
+        assert!(leads([&[2, 3, 4]], &[2, 4]).await);
+        assert!(!leads([], &[2, 3]).await, "no voters are known");
     }
 }

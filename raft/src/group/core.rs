@@ -10,9 +10,9 @@ use openraft::{EmptyNode, Raft, RaftMetrics, RaftNetworkFactory, ServerState};
 use ranch_proto::schema::{GroupStatus, ReplicaProgress};
 use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
 
-use super::barrier::Barrier;
+use super::barrier::{Barrier, Followers, Leadership};
 use super::options::GroupOptions;
-use crate::log::GroupLog;
+use crate::log::{GroupLog, Promise};
 use crate::state::{SnapshotHandle, StateMachine};
 use crate::types::TypeConfig;
 
@@ -49,6 +49,7 @@ pub struct GroupCore {
     group: GroupId,
     replica: ReplicaId,
     raft: RaftHandle,
+    promise: Promise,
     barrier: Barrier,
 }
 
@@ -64,15 +65,18 @@ impl GroupCore {
         network: N,
     ) -> Result<Self, GroupError>
     where
-        N: RaftNetworkFactory<TypeConfig>,
+        N: RaftNetworkFactory<TypeConfig> + Followers,
         N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
     {
         let config = Arc::clone(&options.config);
+        let (promise, followers) = (log.promise(), network.clone());
         let built = Raft::build(options.replica.0, config, network, log, machine).await;
         let group = options.group;
         let raft = built.map_err(|fatal| GroupError::Fatal { group, detail: fatal.to_string() })?;
-        let barrier = Barrier::start(group, raft.clone());
-        Ok(Self { group, replica: options.replica, raft, barrier })
+        let replica = options.replica;
+        let leadership = Leadership::new(replica, raft.clone(), promise.clone(), followers);
+        let barrier = Barrier::start(group, leadership);
+        Ok(Self { group, replica, raft, promise, barrier })
     }
 
     /// Lets the replica take part in elections and replication.
@@ -116,6 +120,12 @@ impl GroupCore {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         (metrics.current_term, metrics.current_leader.map(|id| ReplicaId(id).node()))
+    }
+
+    /// Whom this replica has promised to follow.
+    #[must_use]
+    pub fn promise(&self) -> &Promise {
+        &self.promise
     }
 
     /// Waits until this replica's state reflects every write acknowledged before the call.

@@ -8,6 +8,7 @@ use prost::Message as _;
 use ranch_proto::schema::{MetaCommand, MetaEntry, MetaResult, meta_command::What};
 use ranch_proto::{ReplicaId, ShardError};
 
+use super::barrier::Followers;
 use super::core::{GroupCore, GroupError};
 use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
@@ -66,7 +67,7 @@ impl MetaGroup {
         network: N,
     ) -> Result<Self, GroupError>
     where
-        N: RaftNetworkFactory<TypeConfig>,
+        N: RaftNetworkFactory<TypeConfig> + Followers,
         N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
     {
         let core = GroupCore::build(options, log, machine, network).await?;

@@ -10,6 +10,7 @@ use ranch_proto::schema::{
 use ranch_proto::stage::COMMAND_BYTES_MAX;
 use ranch_proto::{ReplicaId, ShardError};
 
+use super::barrier::Followers;
 use super::core::{GroupCore, GroupError};
 use super::hand_over::{HandOverError, hand_over};
 use super::options::GroupOptions;
@@ -62,7 +63,7 @@ impl ShardGroup {
         network: N,
     ) -> Result<Self, GroupError>
     where
-        N: RaftNetworkFactory<TypeConfig>,
+        N: RaftNetworkFactory<TypeConfig> + Followers,
         N::Network: openraft::network::NetSnapshot<TypeConfig, SnapshotData = SnapshotHandle>,
     {
         let core = GroupCore::build(options, log, machine, network).await?;

@@ -59,6 +59,12 @@ pub trait LogEngine: Send + Sync + 'static {
     /// The number of the newest change.
     fn sequence(&self) -> u64;
 
+    /// Begins to give back the space of removed values, or ends it, by how much there is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn regulate_collection(&self) -> Result<(), EngineError>;
+
     /// Failures of flushes and merges since the database was opened.
     fn background_errors(&self) -> u64;
 }

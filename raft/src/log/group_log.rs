@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::crash_point::crash_point;
 use super::error::LogError;
 use super::group_state::GroupState;
+use super::promise::Promise;
 use super::queue::{QueueClosed, Write};
 use super::reader::GroupLogReader;
 use super::record::{self, RecordHash};
@@ -43,6 +44,12 @@ impl GroupLog {
     pub(super) fn new(store: LogStore, state: Arc<GroupState>) -> Self {
         let records = BytesMut::with_capacity(RECORDS_ROOM);
         Self { store, state, records, staged: Vec::new() }
+    }
+
+    /// Whom the replica has promised to follow, from now on.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        Promise::of(&self.state)
     }
 
     fn closed(&self) -> LogError {
@@ -149,6 +156,7 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let (done, saved) = oneshot::channel();
         let group = Arc::clone(&self.state);
+        *self.state.promised.lock() = Some(*vote);
         {
             let tail = self.state.tail.lock();
             self.queue(&tail, Write::Vote { group, vote: *vote, done })?;

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use ranch_proto::GroupId;
 
 use super::tail::{Recovered, Tail};
-use crate::types::LogId;
+use crate::types::{LogId, Vote};
 
 /// One group of a store.
 pub(super) struct GroupState {
@@ -18,6 +18,8 @@ pub(super) struct GroupState {
     /// Number of the last append that is on disk.
     durable_append: AtomicU64,
     committed: Mutex<CommitMark>,
+    /// The latest vote that was, or is to be, stored.
+    pub(super) promised: Mutex<Option<Vote>>,
 }
 
 #[derive(Default)]
@@ -34,6 +36,7 @@ impl GroupState {
             written_end: AtomicU64::new(found.entries.end),
             durable_append: AtomicU64::new(0),
             committed: Mutex::new(CommitMark { latest: found.committed, saved: found.committed }),
+            promised: Mutex::new(found.vote),
         }
     }
 

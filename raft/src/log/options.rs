@@ -1,6 +1,14 @@
 //! What an operator may tune of the log store.
 
+use crate::garbage::BlobOptions;
 use crate::rocks;
+
+/// Entries from this size on live in blob files. Merges would write them anew five times before
+/// they are purged, and what they are merged with; smaller ones are hardly more than their keys.
+const BLOB_MIN_BYTES: u64 = 512;
+/// Entries are purged soon, and the oldest files go with them, whole, without being collected. Only
+/// groups that are seldom written to keep files with little in them.
+const GARBAGE_MUCH: f64 = 0.75;
 
 /// Sizes of the log store, all in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +27,17 @@ pub struct LogOptions {
     pub write_buffer_bytes: usize,
     /// Most that flushes and compactions write a second.
     pub compaction_bytes_per_s: u64,
+}
+
+impl LogOptions {
+    /// What goes to blob files: each flush makes one.
+    pub(crate) fn blobs(&self) -> BlobOptions {
+        BlobOptions {
+            min_bytes: BLOB_MIN_BYTES,
+            file_bytes: self.write_buffer_bytes as u64,
+            garbage_much: GARBAGE_MUCH,
+        }
+    }
 }
 
 impl Default for LogOptions {

@@ -15,6 +15,7 @@ use rocksdb::{
 use super::engine::{EngineError, EngineWriter, LogEngine, Row, Visit};
 use super::options::LogOptions;
 use crate::damage::is_read_failure;
+use crate::garbage::Collector;
 use crate::rocks;
 use crate::rocks_metrics::BACKGROUND_ERRORS;
 
@@ -30,6 +31,7 @@ const RECYCLED_FILES: usize = 2;
 /// An open database.
 pub(super) struct RocksEngine {
     db: Arc<DB>,
+    collector: Collector,
 }
 
 /// The one writer of a database.
@@ -52,7 +54,8 @@ impl RocksEngine {
         let mut durably = WriteOptions::new();
         durably.set_sync(true);
         let writer = RocksWriter { db: Arc::clone(&db), batch: WriteBatch::new(), durably };
-        Ok((Self { db }, writer))
+        let collector = Collector::new(options.blobs());
+        Ok((Self { db, collector }, writer))
     }
 }
 
@@ -70,6 +73,7 @@ fn database_options(options: &LogOptions) -> Options {
     o.set_enable_write_thread_adaptive_yield(false);
     o.set_avoid_unnecessary_blocking_io(true);
     o.set_max_log_file_size(1 << 20);
+    options.blobs().set(&mut o);
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
     table.set_block_size(BLOCK_BYTES);
@@ -127,6 +131,10 @@ impl LogEngine for RocksEngine {
 
     fn sequence(&self) -> u64 {
         self.db.latest_sequence_number()
+    }
+
+    fn regulate_collection(&self) -> Result<(), EngineError> {
+        self.collector.regulate(&self.db).map_err(classify)
     }
 
     fn background_errors(&self) -> u64 {

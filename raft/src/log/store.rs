@@ -231,6 +231,17 @@ impl LogStore {
         let _ = self.shared().damage.set(note);
     }
 
+    /// Begins to give back the space of purged entries, or ends it, by how much there is. To be
+    /// called every few seconds. Blocks on the disk when it begins or ends.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn regulate_collection(&self) -> Result<(), LogError> {
+        let path = &self.shared().path;
+        let regulated = self.shared().engine.regulate_collection();
+        regulated.map_err(|source| engine_failed(path, "collecting the garbage of", source))
+    }
+
     /// Failures of the database's flushes and merges since it was opened.
     #[must_use]
     pub fn background_errors(&self) -> u64 {

@@ -2,8 +2,8 @@
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
 
+use crate::garbage::BlobOptions;
 use crate::rocks;
-use crate::state::garbage::GARBAGE_MUCH;
 
 /// Sizes a node chooses for its state database.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,9 @@ impl Default for StateOptions {
 
 /// Texts from this size on live in blob files, so that compaction does not rewrite them.
 const BLOB_MIN_BYTES: u64 = 8 << 10;
+/// To give back a byte costs at most one byte written. When shards leave, files have garbage all
+/// over, and with 0.3 it was three.
+const GARBAGE_MUCH: f64 = 0.5;
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 
@@ -55,19 +58,19 @@ impl StateOptions {
         options.set_memtable_whole_key_filtering(true);
         options.set_max_open_files(self.open_files_max);
         options.set_disable_auto_compactions(!self.merge_files);
-        // Otherwise the kernel is told to read nothing ahead, and whoever reads all rows (backups,
-        // snapshots, comparisons) waits for the disk at every blob.
-        options.set_advise_random_on_open(false);
-        options.set_enable_blob_files(true);
-        options.set_min_blob_size(BLOB_MIN_BYTES);
-        options.set_blob_file_size(self.blob_file_bytes);
+        self.blobs().set(&mut options);
         options.set_blob_compression_type(DBCompressionType::Lz4);
-        // Whether garbage is collected is decided while the database is open; from this part of
-        // it on, the oldest files need not wait for a merge to come by.
-        options.set_enable_blob_gc(false);
-        options.set_blob_gc_force_threshold(GARBAGE_MUCH);
         options.set_max_log_file_size(4 << 20);
         options
+    }
+
+    /// What goes to blob files.
+    pub(crate) fn blobs(&self) -> BlobOptions {
+        BlobOptions {
+            min_bytes: BLOB_MIN_BYTES,
+            file_bytes: self.blob_file_bytes,
+            garbage_much: GARBAGE_MUCH,
+        }
     }
 
     /// Options of the files a received snapshot is staged in: as the database writes them itself,

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 
@@ -20,6 +19,7 @@ use rocksdb::{
 };
 
 use crate::damage::DamageNote;
+use crate::garbage::Collector;
 use crate::rocks;
 use crate::rocks_metrics::{self, BACKGROUND_ERRORS};
 use crate::state::batch::decode_applied;
@@ -45,9 +45,7 @@ pub struct StateStore {
     machines: Mutex<HashMap<GroupId, Weak<Progress>>>,
     turns: Arc<Turns>,
     damage: OnceLock<DamageNote>,
-    pub(super) blob_file_bytes: u64,
-    /// Whether merges collect garbage.
-    pub(super) collecting: AtomicBool,
+    pub(super) collector: Collector,
     /// Threads that give back the space of removed groups.
     pub(super) reclaiming: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -83,8 +81,7 @@ impl StateStore {
             machines: Mutex::default(),
             turns: Arc::default(),
             damage: OnceLock::new(),
-            blob_file_bytes: options.blob_file_bytes,
-            collecting: AtomicBool::new(false),
+            collector: Collector::new(options.blobs()),
             reclaiming: Mutex::default(),
         }))
     }

@@ -8,6 +8,8 @@ mod behaviour;
 mod cache;
 mod crash;
 mod damage;
+mod promise;
 mod refusal;
+mod space;
 mod support;
 mod throughput;

@@ -1,0 +1,58 @@
+//! Linearizable reads: what they wait for, and when they are refused.
+
+use std::time::{Duration, Instant};
+
+use ranch_proto::RequestId;
+
+use crate::ledger::Writers;
+use crate::partitions::with_tenant;
+use crate::ranch::{NODES, SOON, other_than};
+
+/// R2: a leader that hears no more heartbeats, but reaches followers who follow another by now,
+/// is told so by their promises and answers nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deposed_leader_that_may_only_ask_answers_nothing() {
+    let (ranch, tenant, leader) = with_tenant("only-asks").await;
+    let others = other_than(leader);
+    let (alone, majority) = (ranch.client(leader), ranch.client(others[0]));
+    alone.read_at(leader, &tenant, false, SOON).await.expect("it leads");
+    let asked = ranch.wires.questions();
+    alone.read_at(leader, &tenant, false, SOON).await.expect("it leads");
+    assert!(ranch.wires.questions() > asked, "the followers were not asked");
+
+    ranch.wires.only_questions(leader);
+    ranch.led_among(&others, tenant.group).await;
+    majority.append(&tenant, RequestId::random(), "second;", SOON).await.expect("two are enough");
+    let asked = ranch.wires.questions();
+    let stale = alone.read_at(leader, &tenant, false, Duration::from_secs(2)).await;
+    assert!(stale.is_err(), "a deposed leader answered {stale:?}");
+    assert!(ranch.wires.questions() > asked, "it knew already");
+    ranch.wires.heal();
+    assert_eq!(ranch.same_text(&tenant).await, "first;second;");
+    ranch.end().await;
+}
+
+/// Reads ask followers nothing that would wait for their disks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_do_not_wait_for_the_disks_of_followers() {
+    const READS: u32 = 20;
+    /// Of each batch of a log.
+    const SLOW: Duration = Duration::from_millis(500);
+
+    let (ranch, tenant, leader) = with_tenant("slow-disks").await;
+    let client = ranch.client(leader);
+    client.read_at(leader, &tenant, false, SOON).await.expect("it leads");
+    let slow = format!("sleep({})", SLOW.as_millis());
+    fail::cfg("log_before_write", &slow).expect("tests have the fail points");
+    let writers = Writers::start(NODES.map(|node| ranch.client(node)).into(), &tenant, SOON);
+    let began = Instant::now();
+    for _ in 0..READS {
+        client.read_at(leader, &tenant, false, SOON).await.expect("it leads");
+    }
+    let took = began.elapsed();
+    let ledger = writers.stop().await;
+    fail::remove("log_before_write");
+    assert!(ledger.acknowledged() > 0, "nothing was written meanwhile");
+    assert!(took < SLOW * READS / 4, "{READS} reads took {took:?}");
+    ranch.end().await;
+}
