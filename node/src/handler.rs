@@ -94,11 +94,10 @@ impl Replicas {
             request::Body::Tidings(heard) => Ok(reply::Body::Tidings(self.exchange(&heard))),
             request::Body::Confirm(_) => {
                 let core = self.core(group).ok_or(ShardError::NoReplica)?;
-                core.read_barrier().await.map(|()| reply::Body::Pong(true))
+                core.disk_barrier().await.map(|()| reply::Body::Pong(true))
             }
             request::Body::IsKeptTo(leader) => {
-                let core = self.target(group, ReplicaId(request.target))?;
-                let kept = core.promise().is_kept_to(&vote_from_wire(&leader));
+                let kept = self.is_kept_to(group, ReplicaId(request.target), &leader);
                 Ok(reply::Body::IsKeptTo(kept))
             }
             request::Body::Command(command) => self.command(group, command, charge).await,
@@ -275,7 +274,7 @@ impl Replicas {
         let core = self.core(group).ok_or(ShardError::NoReplica)?;
         // Read before the members: what they say is then no older than it.
         let epoch = self.shared.feed.directory().read().epoch;
-        core.read_barrier().await?;
+        core.disk_barrier().await?;
         let wire::GroupStatus { voters, learners, .. } = core.status();
         Ok(reply::Body::Members(wire::MembersReply { voters, learners, epoch }))
     }
@@ -288,6 +287,13 @@ impl Replicas {
     ) -> Result<GroupCore, ShardError> {
         let core = self.core(group).ok_or(ShardError::NoReplica)?;
         if core.replica() == target { Ok(core) } else { Err(ShardError::NoReplica) }
+    }
+
+    /// Whether the replica that is meant has voted for nobody after this leader. A node that has
+    /// just started may yet find out that its votes were lost, and does not say.
+    fn is_kept_to(&self, group: GroupId, target: ReplicaId, leader: &wire::Vote) -> bool {
+        let kept = |core: GroupCore| core.promise().is_kept_to(&vote_from_wire(leader));
+        !self.is_starting() && self.target(group, target).is_ok_and(kept)
     }
 
     async fn append(

@@ -4,6 +4,8 @@
 //! results returned in that order; a broken transport is an error, never an answer, least of all
 //! a granted pre-vote.
 
+mod promises;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,15 +22,14 @@ use openraft::raft::{
 };
 use ranch_proto::link::{Lane, Link, Links};
 use ranch_proto::schema::{self as wire, Reply, Request, append_reply, reply, request};
-use ranch_proto::versions::KEPT_TO_SINCE;
 use ranch_proto::{GroupId, ReplicaId, ShardError};
 use ranch_raft::convert::{
     entry_to_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
 };
-use ranch_raft::group::Followers;
 use ranch_raft::state::SnapshotHandle;
 use ranch_raft::types::{LogId, TypeConfig, Vote};
 
+use crate::network::promises::Others;
 use crate::room::Room;
 use crate::snapshot::{SendError, SnapshotSender};
 
@@ -54,14 +55,25 @@ const REFUSED_RETRY: Duration = Duration::from_secs(1);
 /// Makes connections for one group.
 #[derive(Clone)]
 pub(crate) struct Network {
-    pub(crate) links: Arc<Links>,
-    pub(crate) snapshots: Arc<SnapshotSender>,
-    pub(crate) room: Arc<Room>,
-    pub(crate) group: GroupId,
-    pub(crate) from: ReplicaId,
+    links: Arc<Links>,
+    snapshots: Arc<SnapshotSender>,
+    room: Arc<Room>,
+    group: GroupId,
+    from: ReplicaId,
+    others: Arc<Others>,
 }
 
 impl Network {
+    /// Of a group, from this replica of it.
+    pub(crate) fn new(
+        links: Arc<Links>,
+        snapshots: Arc<SnapshotSender>,
+        room: Arc<Room>,
+        (group, from): (GroupId, ReplicaId),
+    ) -> Self {
+        Self { links, snapshots, room, group, from, others: Arc::default() }
+    }
+
     fn request(&self, target: ReplicaId, body: request::Body) -> Request {
         let (group, from) = (self.group.0, self.from.0);
         Request { group, target: target.0, from, body: Some(body), ..Request::default() }
@@ -81,19 +93,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-impl Followers for Network {
-    async fn is_kept_to(&self, leader: Vote, at: ReplicaId) -> bool {
-        let Some(link) = self.links.get(at.node(), Lane::Control) else { return false };
-        if link.protocol().is_none_or(|protocol| protocol < KEPT_TO_SINCE) {
-            return false;
-        }
-        let request = self.request(at, request::Body::IsKeptTo(vote_to_wire(&leader)));
-        // Whoever asks waits no longer than it wants to.
-        let Ok(sent) = link.send(request) else { return false };
-        matches!(sent.await, Ok(Reply { body: Some(reply::Body::IsKeptTo(true)) }))
-    }
-}
-
 /// The way to one replica of the group.
 pub(crate) struct Peer {
     network: Network,
@@ -110,6 +109,7 @@ impl Peer {
     }
 
     fn append(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> request::Body {
+        self.network.others.tell(rpc.leader_commit.as_ref());
         let needed = !rpc.entries.is_empty() && self.network.room.needs_all(self.network.group);
         request::Body::Append(wire::AppendRequest { needed, ..append_to_wire(rpc) })
     }

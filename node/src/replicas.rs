@@ -178,7 +178,7 @@ impl Replicas {
     }
 
     /// Whether this node was just started, and does not take its full part yet.
-    fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         !self.running.load(Relaxed) || !self.may_vote()
     }
 
@@ -192,7 +192,7 @@ impl Replicas {
         let links = Arc::clone(&self.shared.links);
         let snapshots = Arc::clone(&self.shared.snapshots);
         let room = Arc::clone(&self.room);
-        Network { links, snapshots, room, group, from }
+        Network::new(links, snapshots, room, (group, from))
     }
 
     /// Builds the replica of the meta group. It does not run yet.

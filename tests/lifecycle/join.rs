@@ -24,7 +24,7 @@ const NAME_TAKEN: &str = "cannot have the name node2: node 2 has it; give it ano
                           remove node 2 first if this machine is to take its place";
 const TOO_OLD: &str = "cluster version 2, and version … can do 1: run the version the other \
                        machines run";
-const NO_COMMON_PROTOCOL: &str = "speaks protocol 5 to 6 and this one 1, so they cannot work \
+const NO_COMMON_PROTOCOL: &str = "speaks protocol 5 to 6 and this one 1 to 2, so they cannot work \
                                   together: upgrade the older one";
 
 /// A machine beside those of the layout.

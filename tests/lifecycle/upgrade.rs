@@ -144,7 +144,7 @@ async fn an_upgrade_to_something_else_is_refused_or_stops_at_the_first_node() {
         (dir.join("missing").to_string_lossy().into_owned(), "cannot be used"),
         (script("other", "echo hello"), "does not say which versions it can do"),
         (script("old", &says(one, one)), "is at cluster version 2, and version 9.9 can do 1"),
-        (script("new", &says(both, far)), "speaks protocol 7 to 9 and node1 1"),
+        (script("new", &says(both, far)), "speaks protocol 7 to 9 and node1 1 to 2"),
     ] {
         let refused = refusal(&home.cli(&["upgrade", "--binary", &binary]).await);
         assert!(refused.contains(words) && refused.contains("nothing was changed"), "{refused}");

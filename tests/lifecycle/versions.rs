@@ -294,7 +294,7 @@ async fn without_a_common_protocol_a_node_ends_with_a_sentence() {
         node.wait_exit(LIMIT).await.expect("it ends by itself");
         let log = node.log();
         let said = log.lines().rfind(|line| line.starts_with("ranch: ")).unwrap_or_default();
-        assert!(said.contains("speaks protocol 1 and this one 7 to 8"), "{said}");
+        assert!(said.contains("speaks protocol 1 to 2 and this one 7 to 8"), "{said}");
         assert!(said.contains("upgrade the older one"), "{said}");
         if !with_data {
             fs::remove_dir_all(&data).unwrap();

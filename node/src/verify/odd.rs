@@ -90,7 +90,7 @@ impl Replicas {
     /// Lets a node give up its data, if all its groups do without it.
     pub(crate) async fn may_leave(&self, node: NodeId) -> Handled {
         let meta = self.meta().ok_or(ShardError::NoReplica)?;
-        meta.core().read_barrier().await?;
+        meta.core().disk_barrier().await?;
         // Held to the end, so that two who ask at once are judged one after the other.
         let mut leaving = self.verifier.leaving.lock().await;
         if let Some((other, since)) = *leaving

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ranch_proto::RequestId;
 
-use crate::ledger::Writers;
+use crate::ledger::{Writers, until};
 use crate::partitions::with_tenant;
 use crate::ranch::{NODES, SOON, other_than};
 
@@ -29,6 +29,40 @@ async fn a_deposed_leader_that_may_only_ask_answers_nothing() {
     assert!(ranch.wires.questions() > asked, "it knew already");
     ranch.wires.heal();
     assert_eq!(ranch.same_text(&tenant).await, "first;second;");
+    ranch.end().await;
+}
+
+/// R2: what a follower has shown to whoever takes stale answers, a later read at the leader shows,
+/// too, although the leader applies it late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_shows_what_a_follower_has_shown() {
+    /// Before the leader applies anything.
+    const LATE: Duration = Duration::from_millis(300);
+    const APPLY: &str = "state-before-apply-write";
+
+    let (ranch, tenant, leader) = with_tenant("late-leader").await;
+    let follower = other_than(leader)[0];
+    let client = ranch.client(leader);
+    client.read_at(leader, &tenant, false, SOON).await.expect("it leads");
+    let threads = format!("node{leader}");
+    let delay = move || {
+        if std::thread::current().name() == Some(&threads) {
+            std::thread::park_timeout(LATE);
+        }
+    };
+    fail::cfg_callback(APPLY, delay).expect("tests have the fail points");
+    let (writer, to) = (ranch.client(leader), tenant.clone());
+    let writing =
+        tokio::spawn(async move { writer.append(&to, RequestId::random(), "second;", SOON).await });
+    let shown = async || {
+        let stale = client.read_at(follower, &tenant, true, SOON).await;
+        stale.is_ok_and(|text| text == "first;second;")
+    };
+    until(SOON, shown, || "the follower does not apply it".into()).await;
+    let read = client.read_at(leader, &tenant, false, SOON).await;
+    assert_eq!(read, Ok("first;second;".to_owned()));
+    fail::remove(APPLY);
+    writing.await.expect("it does not panic").expect("a quiet ranch writes");
     ranch.end().await;
 }
 

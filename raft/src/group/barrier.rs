@@ -6,12 +6,14 @@
 //!
 //! The first confirmation of a leadership is openraft's: it is there when all that was
 //! acknowledged before is applied here. From then on nothing is acknowledged in this leadership
-//! that is not applied here first, so all there is to find out is whether another one has begun.
-//! The followers are asked just that ([`still_leads`]). openraft would send them heartbeats, which
-//! are answered by its core and after all that was appended before is on the follower's disk:
-//! reads would be as slow as writes.
+//! that is not applied here first, so there is to find out whether another one has begun, and the
+//! followers are asked just that ([`still_leads`]). And what they were told is committed, they may
+//! have shown to somebody who does not mind stale answers: a later read here waits for it. openraft
+//! would send them heartbeats, which are answered by its core and after all that was appended before
+//! is on the follower's disk: reads would be as slow as writes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -21,9 +23,11 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, ServerState};
 use ranch_proto::{GroupId, ReplicaId, ShardError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::core::{RaftHandle, not_leader};
 use crate::log::Promise;
+use crate::state::Progress;
 use crate::types::Vote;
 
 /// Reads that may wait; beyond it askers hear `Overloaded`.
@@ -34,6 +38,8 @@ const ROUND: usize = 4096;
 const LIMIT: Duration = Duration::from_secs(1);
 /// Followers that do not answer for so long are sent heartbeats.
 const ASK_LIMIT: Duration = Duration::from_millis(100);
+/// After that they are not asked for so long: they may always be too far away.
+const REST: Duration = Duration::from_secs(1);
 
 type Waiter = oneshot::Sender<Result<(), ShardError>>;
 
@@ -42,6 +48,9 @@ pub trait Followers: Clone + Send + Sync + 'static {
     /// Asks a replica whether its [`Promise`] [is kept to](Promise::is_kept_to) this leader, at
     /// some moment between the call and its end. `false` when it does not answer, or cannot.
     fn is_kept_to(&self, leader: Vote, at: ReplicaId) -> impl Future<Output = bool> + Send;
+
+    /// The newest index of which any other replica was told that it is committed.
+    fn told(&self) -> u64;
 }
 
 /// Handle to the barrier's task, which ends with the last handle.
@@ -76,10 +85,11 @@ fn stopping() -> ShardError {
     ShardError::Unavailable { detail: "the replica is stopping".into() }
 }
 
-async fn serve<F: Followers>(mut leadership: Leadership<F>, mut waiting: mpsc::Receiver<Waiter>) {
+async fn serve<F: Followers>(of: Leadership<F>, mut waiting: mpsc::Receiver<Waiter>) {
+    let mut confirmer = Confirmer { of, ready: None, rests: None };
     let mut round = Vec::with_capacity(ROUND);
     while waiting.recv_many(&mut round, ROUND).await > 0 {
-        let result = leadership.confirm().await;
+        let result = confirmer.confirm().await;
         for waiter in round.drain(..) {
             // A reader that gave up is no concern of ours.
             let _ = waiter.send(result.clone());
@@ -89,44 +99,60 @@ async fn serve<F: Followers>(mut leadership: Leadership<F>, mut waiting: mpsc::R
 
 /// A replica that leads, or may.
 pub(super) struct Leadership<F> {
-    replica: ReplicaId,
-    raft: RaftHandle,
-    promise: Promise,
-    followers: F,
-    /// The vote with which it led when all that was acknowledged before was applied here.
-    ready: Option<Vote>,
+    pub(super) replica: ReplicaId,
+    pub(super) raft: RaftHandle,
+    pub(super) promise: Promise,
+    pub(super) progress: Arc<Progress>,
+    pub(super) followers: F,
 }
 
-impl<F: Followers> Leadership<F> {
-    pub(super) fn new(
-        replica: ReplicaId,
-        raft: RaftHandle,
-        promise: Promise,
-        followers: F,
-    ) -> Self {
-        Self { replica, raft, promise, followers, ready: None }
-    }
+/// Confirms a leadership again and again.
+struct Confirmer<F> {
+    of: Leadership<F>,
+    /// The vote with which it led when all that was acknowledged before was applied here.
+    ready: Option<Vote>,
+    /// Until when followers are sent heartbeats.
+    rests: Option<Instant>,
+}
 
-    /// Confirms leadership with a majority, and that all that was acknowledged before this call
-    /// is applied here.
+impl<F: Followers> Confirmer<F> {
+    /// Confirms leadership with a majority, and that all that was acknowledged or shown before
+    /// this call is applied here.
     async fn confirm(&mut self) -> Result<(), ShardError> {
-        if let Some(leader) = self.ready
-            && let Some(voters) = self.voters()
-            && still_leads(leader, &voters, &self.followers).await
-            // Asked last: this replica may have voted for another meanwhile.
-            && self.promise.latest() == Some(leader)
-        {
+        if self.confirm_by_promises().await {
             return Ok(());
         }
-        let before = self.promise.latest();
-        confirm_by_heartbeats(&self.raft).await?;
+        let Leadership { replica, raft, promise, .. } = &self.of;
+        let before = promise.latest();
+        confirm_by_heartbeats(raft).await?;
         // Votes are noted before anything is done with them, so one of ours that was there all the
         // while is that of the leadership which was confirmed.
-        let ours = |vote: &Vote| vote.committed && vote.leader_id.node_id == self.replica.0;
-        self.ready = before.filter(|vote| ours(vote) && self.promise.latest() == before);
+        let ours = |vote: &Vote| vote.committed && vote.leader_id.node_id == replica.0;
+        self.ready = before.filter(|vote| ours(vote) && promise.latest() == before);
         Ok(())
     }
 
+    async fn confirm_by_promises(&mut self) -> bool {
+        let Some(leader) = self.ready else { return false };
+        let Some(voters) = self.of.voters() else { return false };
+        if self.rests.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        let Leadership { promise, progress, followers, .. } = &self.of;
+        let told = followers.told();
+        let confirmed = async {
+            still_leads(leader, &voters, followers).await && has_applied(progress, told).await
+        };
+        let confirmed = tokio::time::timeout(ASK_LIMIT, confirmed).await;
+        if confirmed.is_err() {
+            self.rests = Some(Instant::now() + REST);
+        }
+        // This replica is asked last: it may have voted for another meanwhile.
+        confirmed == Ok(true) && promise.latest() == Some(leader)
+    }
+}
+
+impl<F: Followers> Leadership<F> {
     /// Who votes, by the newest configuration known here, as sets of which each needs a majority;
     /// `None` while this replica does not lead. A later leader was voted for by a majority of one
     /// of these sets, too: configurations change by steps, and this replica has led since.
@@ -149,16 +175,19 @@ async fn still_leads<F: Followers>(leader: Vote, voters: &[BTreeSet<u64>], follo
     };
     let mut asked: FuturesUnordered<_> = others.map(ask).collect();
     let mut keep = BTreeSet::from([own]);
-    let answered = async {
-        while !is_majority(voters, &keep) {
-            match asked.next().await {
-                Some(answer) => keep.extend(answer),
-                None => return false,
-            }
+    while !is_majority(voters, &keep) {
+        match asked.next().await {
+            Some(answer) => keep.extend(answer),
+            None => return false,
         }
-        true
-    };
-    tokio::time::timeout(ASK_LIMIT, answered).await.unwrap_or(false)
+    }
+    true
+}
+
+/// Waits until an entry is applied here. `false` when the state machine has ended.
+async fn has_applied(progress: &Progress, index: u64) -> bool {
+    progress.applied() >= index
+        || progress.watch().wait_for(|applied| *applied >= index).await.is_ok()
 }
 
 /// Whether these are a majority of each set.
@@ -167,7 +196,7 @@ fn is_majority(sets: &[BTreeSet<u64>], these: &BTreeSet<u64>) -> bool {
 }
 
 /// Confirms leadership with a majority and waits until its read index is applied here.
-async fn confirm_by_heartbeats(raft: &RaftHandle) -> Result<(), ShardError> {
+pub(super) async fn confirm_by_heartbeats(raft: &RaftHandle) -> Result<(), ShardError> {
     let confirmed = tokio::time::timeout(LIMIT, raft.ensure_linearizable(ReadPolicy::ReadIndex));
     match confirmed.await {
         Ok(Ok(_)) => Ok(()),
@@ -186,8 +215,6 @@ async fn confirm_by_heartbeats(raft: &RaftHandle) -> Result<(), ShardError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use openraft::vote::RaftLeaderId as _;
 
     use super::*;
@@ -205,13 +232,19 @@ mod tests {
             }
             true
         }
+
+        fn told(&self) -> u64 {
+            0
+        }
     }
 
     /// Whether replica 1 finds that it leads these voters.
     async fn leads<const N: usize>(voters: [&[u64]; N], keepers: &[u64]) -> bool {
         let leader = Vote { leader_id: LeaderId::new(3, 1), committed: true };
         let voters = voters.map(|set| set.iter().copied().collect());
-        still_leads(leader, &voters, &Keepers(Arc::new(keepers.iter().copied().collect()))).await
+        let keepers = Keepers(Arc::new(keepers.iter().copied().collect()));
+        let leads = still_leads(leader, &voters, &keepers);
+        tokio::time::timeout(ASK_LIMIT, leads).await.unwrap_or(false)
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use openraft::{EmptyNode, Raft, RaftMetrics, RaftNetworkFactory, ServerState};
 use ranch_proto::schema::{GroupStatus, ReplicaProgress};
 use ranch_proto::{GroupId, NodeId, ReplicaId, ShardError};
 
-use super::barrier::{Barrier, Followers, Leadership};
+use super::barrier::{Barrier, Followers, Leadership, confirm_by_heartbeats};
 use super::options::GroupOptions;
 use crate::log::{GroupLog, Promise};
 use crate::state::{SnapshotHandle, StateMachine};
@@ -70,11 +70,14 @@ impl GroupCore {
     {
         let config = Arc::clone(&options.config);
         let (promise, followers) = (log.promise(), network.clone());
+        let progress = Arc::clone(machine.progress());
         let built = Raft::build(options.replica.0, config, network, log, machine).await;
         let group = options.group;
         let raft = built.map_err(|fatal| GroupError::Fatal { group, detail: fatal.to_string() })?;
         let replica = options.replica;
-        let leadership = Leadership::new(replica, raft.clone(), promise.clone(), followers);
+        let (leads, promised) = (raft.clone(), promise.clone());
+        let leadership =
+            Leadership { replica, raft: leads, promise: promised, progress, followers };
         let barrier = Barrier::start(group, leadership);
         Ok(Self { group, replica, raft, promise, barrier })
     }
@@ -134,6 +137,15 @@ impl GroupCore {
     /// [`ShardError::NotLeader`] when it does not lead or cannot confirm that it does.
     pub async fn read_barrier(&self) -> Result<(), ShardError> {
         self.barrier.wait().await
+    }
+
+    /// As [`GroupCore::read_barrier`], where a majority also answers from its disks, with all it was
+    /// sent before: to be asked before anything is given up because others have it.
+    ///
+    /// # Errors
+    /// As [`GroupCore::read_barrier`].
+    pub async fn disk_barrier(&self) -> Result<(), ShardError> {
+        confirm_by_heartbeats(&self.raft).await
     }
 
     /// Makes this replica and the others of `members` a new group. Harmless when it exists.

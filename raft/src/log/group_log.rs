@@ -156,7 +156,7 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let (done, saved) = oneshot::channel();
         let group = Arc::clone(&self.state);
-        *self.state.promised.lock() = Some(*vote);
+        self.state.promise(*vote);
         {
             let tail = self.state.tail.lock();
             self.queue(&tail, Write::Vote { group, vote: *vote, done })?;

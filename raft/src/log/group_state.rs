@@ -19,7 +19,7 @@ pub(super) struct GroupState {
     durable_append: AtomicU64,
     committed: Mutex<CommitMark>,
     /// The latest vote that was, or is to be, stored.
-    pub(super) promised: Mutex<Option<Vote>>,
+    promised: Mutex<Option<Vote>>,
 }
 
 #[derive(Default)]
@@ -48,6 +48,19 @@ impl GroupState {
     /// Notes that the append of this number and all before it are on disk.
     pub(super) fn mark_durable(&self, number: u64) {
         self.durable_append.store(number, Ordering::Release);
+    }
+
+    /// Notes a vote that is about to be stored. Only a later one changes anything.
+    pub(super) fn promise(&self, vote: Vote) {
+        let mut promised = self.promised.lock();
+        if promised.is_none_or(|before| vote >= before) {
+            *promised = Some(vote);
+        }
+    }
+
+    /// The latest vote that was, or is to be, stored.
+    pub(super) fn promised(&self) -> Option<Vote> {
+        *self.promised.lock()
     }
 
     /// Remembers how far the group has committed; saved by a later write.

@@ -18,7 +18,7 @@ impl Promise {
     /// The latest vote, the replica's own included; `None` when it never voted.
     #[must_use]
     pub fn latest(&self) -> Option<Vote> {
-        *self.0.promised.lock()
+        self.0.promised()
     }
 
     /// Whether the replica has voted for nobody who came after this leader, and follows no such.
