@@ -8,9 +8,9 @@
 //! acknowledged before is applied here. From then on nothing is acknowledged in this leadership
 //! that is not applied here first, so there is to find out whether another one has begun, and the
 //! followers are asked just that ([`still_leads`]). And what they were told is committed, they may
-//! have shown to somebody who does not mind stale answers: a later read here waits for it. openraft
-//! would send them heartbeats, which are answered by its core and after all that was appended before
-//! is on the follower's disk: reads would be as slow as writes.
+//! have shown to somebody who does not mind stale answers: a later read here waits for it.
+//! openraft would send them heartbeats, which are answered by its core and after all that was
+//! appended before is on the follower's disk: reads would be as slow as writes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

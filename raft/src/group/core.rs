@@ -139,8 +139,8 @@ impl GroupCore {
         self.barrier.wait().await
     }
 
-    /// As [`GroupCore::read_barrier`], where a majority also answers from its disks, with all it was
-    /// sent before: to be asked before anything is given up because others have it.
+    /// As [`GroupCore::read_barrier`], where a majority also answers from its disks, with all it
+    /// was sent before: to be asked before anything is given up because others have it.
     ///
     /// # Errors
     /// As [`GroupCore::read_barrier`].
