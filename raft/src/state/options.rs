@@ -39,8 +39,8 @@ impl Default for StateOptions {
 
 /// Texts from this size on live in blob files, so that compaction does not rewrite them.
 const BLOB_MIN_BYTES: u64 = 8 << 10;
-/// To give back a byte costs at most one byte written. When shards leave, files have garbage all
-/// over, and with 0.3 it was three.
+/// To give back a byte costs one to three bytes written; with 0.3 it was two to six. When shards
+/// leave, files have garbage all over.
 const GARBAGE_MUCH: f64 = 0.5;
 const BLOOM_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;

@@ -100,7 +100,8 @@ fn texts_that_were_overwritten_give_their_space_back() {
         tick(&mut replica);
         settle(replica.store());
         let now = blob_bytes(replica.store());
-        if now < once * 1.5 {
+        // It is collected from half on, and not forced below.
+        if now < once * 2.0 {
             break;
         }
         assert!(began.elapsed() < LIMIT, "{now} bytes for {once}");
