@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::RaftLogReader;
-use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::type_config::TypeConfigExt;
-use ranch_raft::TypeConfig;
+use openraft::storage::RaftLogStorage;
 use ranch_raft::log::{GroupLog, LogOptions, LogStore};
 use ranch_raft::types::{Entry, Proposal};
 
@@ -32,9 +30,7 @@ fn large_entry(index: u64) -> Entry {
 }
 
 async fn append_large(log: &mut GroupLog, indexes: Range<u64>) {
-    let (done, flushed) = TypeConfig::oneshot();
-    log.append(indexes.map(large_entry), IOFlushed::signal(done)).await.unwrap();
-    flushed.await.unwrap().unwrap();
+    queue_all(log, indexes.map(large_entry).collect()).await.await.unwrap().unwrap();
 }
 
 async fn assert_holds(store: &LogStore, id: u32, indexes: Range<u64>) {

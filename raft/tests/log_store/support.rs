@@ -55,8 +55,12 @@ pub fn entry(term: u64, index: u64) -> Entry {
 
 /// Queues entries without waiting.
 pub async fn queue(log: &mut GroupLog, term: u64, indexes: Range<u64>) -> Flushed {
+    queue_all(log, indexes.map(|index| entry(term, index)).collect()).await
+}
+
+/// Queues these entries without waiting.
+pub async fn queue_all(log: &mut GroupLog, entries: Vec<Entry>) -> Flushed {
     let (done, flushed) = TypeConfig::oneshot();
-    let entries: Vec<Entry> = indexes.map(|index| entry(term, index)).collect();
     log.append(entries, IOFlushed::signal(done)).await.unwrap();
     flushed
 }
