@@ -119,7 +119,7 @@ impl Replicas {
             let mut reading = open.reading.lock().await;
             let piece = reading.go_to(asked.piece).await?;
             let what = match asked.offset {
-                Some(offset) => What::Bytes(part(piece, offset)?),
+                Some(offset) => What::Bytes(part(piece, offset, asked.length)?),
                 None => describe(piece),
             };
             CopyReply { copy, what: Some(what), ..CopyReply::default() }
@@ -156,11 +156,12 @@ fn describe(piece: &CopyPiece) -> What {
     }
 }
 
-/// Bytes of a chunk from `offset` on.
-fn part(piece: &CopyPiece, offset: u64) -> Result<Bytes, ShardError> {
+/// Bytes of a chunk from `offset` on: as many as are wanted, or fit.
+fn part(piece: &CopyPiece, offset: u64, wanted: u64) -> Result<Bytes, ShardError> {
     let CopyPiece::Chunk(chunk) = piece else { return Err(invalid("this piece has no bytes")) };
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(chunk.bytes.len());
-    let end = (start + PART_BYTES).min(chunk.bytes.len());
+    let most = usize::try_from(wanted).ok().filter(|most| *most > 0).unwrap_or(PART_BYTES);
+    let end = (start + most.min(PART_BYTES)).min(chunk.bytes.len());
     Ok(chunk.bytes.slice(start..end))
 }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::Method;
 use ranch_chaos::Layout;
+use ranch_chaos::ranch::ADMIN_KEY;
 use serde_json::{Value, json};
 
 use crate::support::{launch, refusal};
@@ -128,4 +129,58 @@ async fn a_second_backup_moves_only_what_changed() {
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
     out(&ranch, &["verify", path(&dir)]).await;
+}
+
+/// The bytes of a chunk may be had in parts, which is how a backup at a bounded rate has them.
+#[tokio::test]
+async fn parts_of_a_chunk_make_the_whole() {
+    let (ranch, key) = launch(&Layout { nodes: 1, replicas: 1, ..Layout::default() }, "will").await;
+    let mut client = ranch.client(Some(&key)).with_limit(LIMIT);
+    let large = "large ".repeat(500_000);
+    assert_eq!(client.write("barn", "loft/large", large).await.unwrap().status, 200);
+    let mut admin = ranch.client(Some(ADMIN_KEY)).with_limit(LIMIT);
+    let mut ask = async |method, below: &str| {
+        let target = format!("/api/v2/admin/backup{below}");
+        let accept = [("accept", "application/json, application/octet-stream")];
+        let answer = admin.send(method, &target, &accept, String::new()).await.unwrap();
+        (answer.status, answer.body)
+    };
+    let (_, about) = ask(Method::GET, "").await;
+    let about: Value = serde_json::from_slice(&about).unwrap();
+    let mut whole = Vec::new();
+    for shard in about["shards"].as_array().unwrap() {
+        let (_, opened) = ask(Method::POST, &format!("/copies?shard={shard}")).await;
+        let opened: Value = serde_json::from_slice(&opened).unwrap();
+        let first = format!("/copies/{}/0", opened["copy"].as_str().unwrap());
+        let (_, piece) = ask(Method::GET, &first).await;
+        let piece: Value = serde_json::from_slice(&piece).unwrap();
+        let Some(length) = piece["chunk"]["bytes"].as_u64() else { continue };
+        whole = ask(Method::GET, &format!("{first}/bytes")).await.1.to_vec();
+        assert_eq!(whole.len() as u64, length);
+        // A megabyte is the most there is, whatever is asked for.
+        for (length, most) in
+            [("", 1 << 20), ("&length=70000", 70_000), ("&length=9999999", 1 << 20)]
+        {
+            let (mut parts, mut sizes) = (Vec::new(), Vec::new());
+            while parts.len() < whole.len() {
+                let offset = parts.len();
+                let asked = format!("{first}/bytes?offset={offset}{length}");
+                let (status, part) = ask(Method::GET, &asked).await;
+                assert!(status == 200 && !part.is_empty(), "{asked}: {status}");
+                sizes.push(part.len());
+                parts.extend_from_slice(&part);
+            }
+            assert!(parts == whole, "{length}");
+            assert_eq!(sizes[0], most, "{length}");
+        }
+        let after = format!("{first}/bytes?offset={length}");
+        assert_eq!(ask(Method::GET, &after).await, (200, Vec::new().into()));
+        for bad in ["length=0", "length=x", "offset=-1"] {
+            let (status, said) = ask(Method::GET, &format!("{first}/bytes?{bad}")).await;
+            let field = bad.split('=').next().unwrap();
+            assert!(String::from_utf8_lossy(&said).contains(field), "{bad}: {said:?}");
+            assert_eq!(status, 400, "{bad}");
+        }
+    }
+    assert!(whole.len() > 2 << 20, "one shard has the text");
 }

@@ -25,6 +25,8 @@ use crate::shown::until_shown;
 
 /// What chunks and records are.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+/// Most bytes of a chunk that are given when a part of it is asked for, as a node gives them.
+const PART_BYTES: u64 = 1 << 20;
 /// Longest wait for this router to know what the meta group knows.
 const CURRENT_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -169,7 +171,13 @@ pub async fn answer<S: Shards>(
             let piece = reply.what.and_then(described).ok_or(ApiError::Garbled)?;
             Ok(answer::json(StatusCode::OK, &piece))
         }
-        Endpoint::Bytes(copy, piece) => bytes(call, &place(copy)?, number(piece)?).await,
+        Endpoint::Bytes(copy, piece) => {
+            let (place, piece) = (place(copy)?, number(piece)?);
+            match asked_part(call)? {
+                Some(part) => part_of_bytes(call, &place, piece, part).await,
+                None => bytes(call, &place, piece).await,
+            }
+        }
     }
 }
 
@@ -260,6 +268,37 @@ async fn bytes<S: Shards>(
     Ok(answer)
 }
 
+/// What part of a chunk is asked for: from where, and most bytes; `None` for all of it.
+fn asked_part<S: Shards>(call: &Call<'_, S>) -> Result<Option<(u64, u64)>, ApiError> {
+    match (call.query.number("offset")?, call.query.number("length")?) {
+        (None, None) => Ok(None),
+        (_, Some(0)) => Err(ApiError::BadParameter { field: "length", expected: "at least 1" }),
+        (offset, length) => {
+            let length = length.map_or(PART_BYTES, |length| length.min(PART_BYTES));
+            Ok(Some((offset.unwrap_or(0), length)))
+        }
+    }
+}
+
+/// Bytes of a chunk as the node gives them at once.
+async fn part_of_bytes<S: Shards>(
+    call: &Call<'_, S>,
+    place: &Place,
+    piece: u64,
+    (offset, length): (u64, u64),
+) -> Result<Answer, ApiError> {
+    let share = call.app.budget.take(length).await?;
+    let asked = CopyRequest { piece, offset: Some(offset), length, ..CopyRequest::default() };
+    let Some(What::Bytes(mut part)) = place.ask(call, asked).await?.what else {
+        return Err(ApiError::Garbled);
+    };
+    // A node of an earlier version gives as much as fits.
+    part.truncate(length as usize);
+    let mut answer = answer::of(BYTES, part);
+    answer.body_mut().share = Some(share);
+    Ok(answer)
+}
+
 fn place(name: &str) -> Result<Place, ApiError> {
     const NOT_ONE: ApiError =
         ApiError::BadParameter { field: "copy", expected: "one that was opened" };
@@ -299,6 +338,9 @@ const BINARY: &str = r#"{"type":"string","format":"binary"}"#;
 const COPY: Parameter = argument("copy", STRING, "The copy, as it was named when it was opened.");
 const PIECE: Parameter =
     argument("piece", NUMBER, "The piece, from 0: the one last asked for, or the next.");
+const OFFSET: Parameter = query("offset", NUMBER, "Leave out so many bytes before [default: 0].");
+const LENGTH: Parameter =
+    query("length", NUMBER, "Most bytes; with this or `offset` a MB is the most there is.");
 const SHARD: Parameter = query("shard", NUMBER, "The shard's number.");
 const SAID: &[Reply] = &[reply(200, &[("application/json", OBJECT)], "As it is.")];
 const MADE: &[Reply] = &[reply(201, &[("application/json", OBJECT)], "It is opened.")];
@@ -333,8 +375,8 @@ pub static OPERATIONS: &[Operation] = &[
     operation(
         HttpMethod::Get,
         "admin/backup/copies/{copy}/{piece}/bytes",
-        "The bytes of a chunk",
-        &[COPY, PIECE],
+        "The bytes of a chunk, or a part of them",
+        &[COPY, PIECE, OFFSET, LENGTH],
         STORED,
     ),
 ];

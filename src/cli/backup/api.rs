@@ -152,10 +152,17 @@ impl Api {
         self.http.ask_json(&call(Method::GET, &path, &what)).await
     }
 
-    /// The bytes of a chunk, tried once.
-    pub async fn bytes(&self, copy: &Opened, number: u64) -> Result<Bytes, ClientError> {
+    /// The bytes of a chunk, or some of them from the given one on, tried once.
+    pub async fn bytes(
+        &self,
+        copy: &Opened,
+        number: u64,
+        part: Option<(u64, u64)>,
+    ) -> Result<Bytes, ClientError> {
         let what = format!("reading shard {}", copy.shard);
-        let path = format!("backup/copies/{}/{number}/bytes", copy.copy);
+        let query = part.map(|(offset, length)| format!("?offset={offset}&length={length}"));
+        let query = query.unwrap_or_default();
+        let path = format!("backup/copies/{}/{number}/bytes{query}", copy.copy);
         self.http.ask_whole(&call(Method::GET, &path, &what)).await
     }
 

@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 /// Bytes of a MB, as in quotas.
 const MB: f64 = 1_048_576.0;
 
+/// How often something goes in a second. What goes at once is handled at once, by the ranch, too,
+/// and its clients would feel whole chunks.
+const PARTS_PER_S: f64 = 64.0;
+/// Parts cost requests, so no smaller and no larger ones than these.
+const PART_BYTES: (u64, u64) = (64 << 10, 1 << 20);
+
 /// A limit of bytes a second, on average over what has gone so far and never far above it.
 pub struct Pace {
     bytes_per_s: Option<f64>,
@@ -24,6 +30,13 @@ impl Pace {
     /// above the limit.
     pub fn at_once(&self, most: usize) -> usize {
         if self.bytes_per_s.is_some() { 1 } else { most }
+    }
+
+    /// Most bytes that are to go at once; `None` without a limit.
+    #[allow(clippy::cast_sign_loss)] // no rate is below 0
+    pub fn part(&self) -> Option<u64> {
+        let part = |rate| ((rate / PARTS_PER_S) as u64).clamp(PART_BYTES.0, PART_BYTES.1);
+        self.bytes_per_s.map(part)
     }
 
     /// How long to wait before so many bytes more.
@@ -65,8 +78,11 @@ mod tests {
         assert_eq!(pace.take(1 << 19, later), Duration::ZERO);
         assert_eq!(pace.take(1, later), Duration::from_millis(500));
         assert_eq!(pace.at_once(4), 1);
+        let parts = [1.0, 8.0, 32.0, 1e6].map(|rate| Pace::new(rate).part());
+        assert_eq!(parts, [64 << 10, 128 << 10, 512 << 10, 1 << 20].map(Some));
         let unlimited = Pace::new(0.0);
         assert_eq!((unlimited.take(u64::MAX, now), unlimited.at_once(4)), (Duration::ZERO, 4));
+        assert_eq!(unlimited.part(), None);
         assert!(rate("1.5").is_ok() && rate("-1").is_err() && rate("x").is_err());
     }
 }

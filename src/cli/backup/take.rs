@@ -208,8 +208,11 @@ impl Run<'_> {
             Piece::Chunk { digest, bytes } => {
                 let chunk = ChunkRef { digest, bytes };
                 chunk.bytes_of_digest().ok_or(BackupError::Transfer)?;
-                self.pace.wait(bytes).await;
-                self.keep(&chunk, async || Ok(self.api.bytes(&copy.opened, number).await?)).await?;
+                let fetch = async || self.fetch(&copy.opened, number, bytes).await;
+                if !self.keep(&chunk, fetch).await? {
+                    // It has been read all the same.
+                    self.pace.wait(bytes).await;
+                }
                 self.bar.inc(bytes);
                 copy.chunks.push(chunk);
             }
@@ -226,12 +229,32 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Has a chunk in the directory: as it is there already, or fetched.
+    /// Fetches a chunk: at once where there is no limit, else in parts, each at its time.
+    async fn fetch(&self, copy: &Opened, number: u64, bytes: u64) -> Result<Bytes, CliError> {
+        let Some(most) = self.pace.part() else {
+            return Ok(self.api.bytes(copy, number, None).await?);
+        };
+        let mut whole = Vec::new();
+        while (whole.len() as u64) < bytes {
+            let offset = whole.len() as u64;
+            let length = most.min(bytes - offset);
+            self.pace.wait(length).await;
+            let part = self.api.bytes(copy, number, Some((offset, length))).await?;
+            if part.is_empty() {
+                return Err(BackupError::Transfer.into());
+            }
+            // A router of an earlier version gives all of it at once.
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.into())
+    }
+
+    /// Has a chunk in the directory: as it is there already, or fetched. Whether it was fetched.
     async fn keep(
         &self,
         chunk: &ChunkRef,
         fetch: impl AsyncFnOnce() -> Result<Bytes, CliError>,
-    ) -> Result<(), CliError> {
+    ) -> Result<bool, CliError> {
         // One that no backup vouches for may be what a crash left of it.
         let here = self.dir.has(chunk)
             && (self.known.borrow().contains(&chunk.digest) || self.dir.chunk(chunk).is_ok());
@@ -241,7 +264,7 @@ impl Run<'_> {
             self.new_bytes.set(self.new_bytes.get() + chunk.bytes);
         }
         self.known.borrow_mut().insert(chunk.digest.clone());
-        Ok(())
+        Ok(!here)
     }
 
     fn taken(&self, name: String, manifest: &Manifest, started: Instant) -> Taken {
