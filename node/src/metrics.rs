@@ -76,6 +76,7 @@ impl Replicas {
         all.push(self.refusals.family());
         all.extend(disk(&self.room.status()));
         all.extend(log(&self.shared.log.stats()));
+        all.extend(self.shared.log.metrics());
         all.extend(self.shared.store.metrics());
         if let Some(credentials) = self.shared.links.options().security.credentials() {
             all.extend(credentials.metrics());

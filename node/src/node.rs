@@ -43,7 +43,7 @@ use crate::routes::RouteBoard;
 use crate::service::Service;
 use crate::snapshot::SnapshotSender;
 use crate::suspicion;
-use crate::tickers::{self, FlushOptions};
+use crate::tickers::{self, FlushOptions, KeepOptions};
 use crate::tidings;
 use crate::verify;
 
@@ -301,11 +301,9 @@ impl Life {
         tasks.spawn(tickers::heartbeats(Arc::clone(replicas), heartbeat));
         let lease = Duration::from_millis(config.cluster.election_max_ms);
         tasks.spawn(suspicion::watch(Arc::clone(replicas), lease));
-        let flush = FlushOptions {
-            every: Duration::from_millis(config.storage.flush_interval_ms),
-            log_bytes: mib(config.storage.flush_log_mb),
-        };
+        let flush = FlushOptions::of(&config.storage);
         tasks.spawn(tickers::flushes(Arc::clone(replicas), flush));
+        tasks.spawn(tickers::purges(Arc::clone(replicas), KeepOptions::of(&config.storage)));
         tasks.spawn(tickers::garbage(Arc::clone(replicas)));
         tasks.spawn(accounts::flushes(Arc::clone(replicas)));
         tasks.spawn(copies::expire(Arc::clone(replicas)));

@@ -1,5 +1,5 @@
 //! What a node does by the clock: heartbeats of all groups it leads, together; the flush that makes
-//! applied state durable and lets the log be purged; and whether garbage is collected.
+//! applied state durable, the purge of the log up to there; and whether garbage is collected.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ranch_proto::GroupId;
+use ranch_proto::config::StorageConfig;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::NodeError;
+use crate::open::mib;
 use crate::replicas::Replicas;
 
 /// Sends the heartbeats of every group this node leads, all at one moment, so that they share
@@ -54,8 +56,15 @@ pub(crate) struct FlushOptions {
     pub(crate) log_bytes: u64,
 }
 
-/// Flushes the state store, then tells each group how far it is durable, so that openraft may
-/// purge the log up to there.
+impl FlushOptions {
+    pub(crate) fn of(storage: &StorageConfig) -> Self {
+        let every = Duration::from_millis(storage.flush_interval_ms);
+        Self { every, log_bytes: mib(storage.flush_log_mb) }
+    }
+}
+
+/// Flushes the state store, then tells each group how far it is durable, up to where the log may
+/// be purged.
 pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
     /// How often the amount of log is looked at.
     const LOOK: Duration = Duration::from_millis(500);
@@ -80,6 +89,37 @@ pub(crate) async fn flushes(replicas: Arc<Replicas>, options: FlushOptions) {
             Ok(Ok(())) => tell(&replicas, &mut told).await,
             Ok(Err(error)) => tracing::warn!("cannot flush the state: {error}"),
             Err(error) => tracing::warn!("the flush did not end: {error}"),
+        }
+    }
+}
+
+/// How much of a group's log is kept although the state is on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepOptions {
+    /// For members that are away.
+    pub(crate) entries: u64,
+    /// Of what all members have.
+    pub(crate) bytes: u64,
+}
+
+impl KeepOptions {
+    pub(crate) fn of(storage: &StorageConfig) -> Self {
+        Self { entries: storage.log_keep_entries, bytes: mib(storage.log_keep_mb) }
+    }
+}
+
+/// Purges the logs of what need not be kept.
+pub(crate) async fn purges(replicas: Arc<Replicas>, keep: KeepOptions) {
+    /// How often there may be something.
+    const LOOK: Duration = Duration::from_millis(500);
+
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for core in replicas.cores() {
+            let surplus = replicas.shared.log.surplus(core.group(), keep.bytes);
+            core.purge(keep.entries, surplus).await;
         }
     }
 }

@@ -26,6 +26,7 @@ mod engine;
 mod error;
 mod group_log;
 mod group_state;
+mod marks;
 mod options;
 mod promise;
 mod queue;

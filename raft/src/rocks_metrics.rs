@@ -62,14 +62,12 @@ const PROPERTIES: [(&str, &str, &str); 13] = [
     ),
 ];
 
-/// Gauges of several databases, told apart by the label `db`.
-pub(crate) fn families(databases: &[(&str, &DB)]) -> Vec<MetricFamily> {
+/// Gauges of a database, which the label `db` tells from others.
+pub(crate) fn families(label: &str, db: &DB) -> Vec<MetricFamily> {
     let family = |(property, name, help): &(&str, &str, &str)| {
         let mut family = MetricFamily::gauge(name, help);
-        for (label, db) in databases {
-            if let Ok(Some(value)) = db.property_int_value(*property) {
-                family.push(&[("db", label)], value as f64);
-            }
+        if let Ok(Some(value)) = db.property_int_value(*property) {
+            family.push(&[("db", label)], value as f64);
         }
         family
     };

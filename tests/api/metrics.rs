@@ -61,12 +61,18 @@ async fn tenants_and_nodes_are_the_same_from_every_router() {
         assert_eq!(starting(&lines, "sq_storage_bytes"), ["sq_storage_bytes{tenant=\"will\"} 74"]);
         assert_eq!(starting(&lines, "sq_tenants_active"), ["sq_tenants_active 1"]);
         for node in 1..=3 {
-            for family in
-                ["ranch_up", "ranch_process_resident_bytes", "ranch_log_fsync_seconds_sum"]
-            {
-                let lines = starting(&lines, &format!("{family}{{node=\"{node}\"}} "));
+            let node = format!("node=\"{node}\"");
+            let of_database = |db| (format!("{node},db=\"{db}\""), "ranch_rocksdb_keys");
+            for (labels, family) in [
+                (node.clone(), "ranch_up"),
+                (node.clone(), "ranch_process_resident_bytes"),
+                (node.clone(), "ranch_log_fsync_seconds_sum"),
+                of_database("log"),
+                of_database("state"),
+            ] {
+                let lines = starting(&lines, &format!("{family}{{{labels}}} "));
                 let value = lines.first().and_then(|line| line.rsplit(' ').next()?.parse().ok());
-                assert!(value.is_some_and(|value: f64| value > 0.0), "{family} of node {node}");
+                assert!(value.is_some_and(|value: f64| value > 0.0), "{family} of {labels}");
             }
         }
         let leaders = starting(&lines, "ranch_raft_is_leader");

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use ranch_node::LocalShards;
 use ranch_proto::schema::{
     Charge, Command, GetScroll, MetaCommand, MetaStatus, Op, OpStatus, PutTenant, ReadRequest,
-    Request, TenantRecord, meta_command, op, read_reply, read_request, record, reply, request,
+    Request, TenantRecord, Vote, meta_command, op, read_reply, read_request, record, reply,
+    request,
 };
-use ranch_proto::{Coordinate, GroupId, NodeId, RequestId, ShardError, Shards as _};
+use ranch_proto::{Coordinate, GroupId, NodeId, ReplicaId, RequestId, ShardError, Shards as _};
 use tokio::runtime::Handle;
 
 /// One attempt; then another node is asked.
@@ -162,6 +163,22 @@ impl Client {
     ) -> Result<(), ShardError> {
         applied(self.ask(node, tenant.group, append(tenant, id, text), limit).await?);
         Ok(())
+    }
+
+    /// Asks a replica once whether it has followed nobody since this leader.
+    pub async fn is_kept_to(
+        &self,
+        at: ReplicaId,
+        group: GroupId,
+        leader: Vote,
+    ) -> Result<bool, ShardError> {
+        let from = leader.replica;
+        let body = Some(request::Body::IsKeptTo(leader));
+        let request = Request { group: group.0, from, target: at.0, body, ..Request::default() };
+        match self.send(at.node(), request, ATTEMPT).await? {
+            reply::Body::IsKeptTo(kept) => Ok(kept),
+            other => panic!("no answer to that: {other:?}"),
+        }
     }
 
     /// Reads the tenant's scroll at the origin, linearizably.

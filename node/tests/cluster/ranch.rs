@@ -187,6 +187,13 @@ impl Ranch {
         groups.into_iter().find(|status| status.group == group.0)
     }
 
+    /// Whether a node says that it takes no full part yet.
+    pub async fn is_starting(&self, node: NodeId) -> bool {
+        let shards = &self.machines[&node].shards;
+        let status = shards.node_status(node, std::time::Instant::now() + SOON).await;
+        status.expect("a node knows its own state").starting
+    }
+
     /// What all nodes that run say of a group.
     pub async fn statuses(&self, group: GroupId) -> Vec<GroupStatus> {
         let mut all = Vec::new();

@@ -1,12 +1,14 @@
 //! Linearizable reads: what they wait for, and when they are refused.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use ranch_proto::RequestId;
+use ranch_proto::schema::Vote;
+use ranch_proto::{ReplicaId, RequestId};
 
 use crate::ledger::{Writers, until};
 use crate::partitions::with_tenant;
-use crate::ranch::{NODES, SOON, other_than};
+use crate::ranch::{NODES, Ranch, SOON, other_than};
 
 /// R2: a leader that hears no more heartbeats, but reaches followers who follow another by now,
 /// is told so by their promises and answers nothing.
@@ -63,6 +65,36 @@ async fn a_read_shows_what_a_follower_has_shown() {
     assert_eq!(read, Ok("first;second;".to_owned()));
     fail::remove(APPLY);
     writing.await.expect("it does not panic").expect("a quiet ranch writes");
+    ranch.end().await;
+}
+
+/// R2: a node that has just started may have lost votes it gave, as one that was put back from a
+/// copy has. It promises nothing before it has found out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_just_started_promises_nothing() {
+    let (mut ranch, tenant, leader) = with_tenant("just-started").await;
+    let leads = ranch.status(leader, tenant.group).await.expect("it leads");
+    let vote = Vote { term: leads.term, replica: leads.replica, committed: true };
+    let follower = other_than(leader)[0];
+    let follows = ranch.status(follower, tenant.group).await.expect("it follows");
+    let asks = async |ranch: &Ranch| {
+        let at = ReplicaId(follows.replica);
+        ranch.client(follower).is_kept_to(at, tenant.group, vote).await
+    };
+    assert_eq!(asks(&ranch).await, Ok(true));
+    ranch.kill(follower).await;
+    ranch.boot(follower).await;
+    let refused = Cell::new(0);
+    let kept = async || {
+        let kept = asks(&ranch).await;
+        // Asked after it, since this ends once.
+        let starting = ranch.is_starting(follower).await;
+        assert!(!(starting && kept == Ok(true)), "it had just started");
+        refused.set(refused.get() + u32::from(kept == Ok(false)));
+        kept == Ok(true)
+    };
+    until(SOON, kept, || "it follows no more".into()).await;
+    assert!(refused.get() > 0, "it was never asked in time");
     ranch.end().await;
 }
 

@@ -96,6 +96,60 @@ async fn a_follower_that_missed_too_much_gets_a_snapshot() {
     ranch.end().await;
 }
 
+/// R1, R10: of large entries no more than is wanted is kept once all have them. A follower that was
+/// away is sent what it missed, however much that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_are_kept_for_those_who_lack_them() {
+    /// With 1 MiB to be kept, about 4 of the entries; as many again may be counted with them, and
+    /// some are small.
+    const KEPT: u64 = 16;
+
+    let ranch = Ranch::found("large-entries", |config| {
+        config.storage.log_keep_mb = 1;
+        config.storage.flush_interval_ms = 250;
+    })
+    .await;
+    let tenant = ranch.client(NODES[0]).add_tenant("will", SOON).await;
+    ranch.converged().await;
+    let leader = ranch.led_among(&NODES, tenant.group).await;
+    let followers = other_than(leader);
+    let write = async || {
+        let hay = "hay ".repeat(64 << 10);
+        for _ in 0..24 {
+            let client = ranch.client(leader);
+            client.append(&tenant, RequestId::random(), &hay, SOON).await.expect("it is written");
+        }
+    };
+    let cut = async |node| {
+        let short = async || {
+            let status = ranch.status(node, tenant.group).await;
+            status.is_some_and(|status| status.purged + KEPT >= status.last_index)
+        };
+        until(CONVERGED, short, || format!("the log of node {node} stays long")).await;
+    };
+    write().await;
+    for node in NODES {
+        cut(node).await;
+    }
+    ranch.wires.isolate(followers[0], &other_than(followers[0]));
+    let missed_from = ranch.status(leader, tenant.group).await.expect("it leads").last_index;
+    write().await;
+    // It knows of itself only.
+    cut(followers[1]).await;
+    let durable = async || {
+        let status = ranch.status(leader, tenant.group).await.expect("it leads");
+        assert!(status.purged <= missed_from, "{} is purged of {missed_from}", status.purged);
+        status.durable_applied >= missed_from + 16
+    };
+    until(CONVERGED, durable, || "nothing is flushed any more".into()).await;
+    let snapshots = notices::snapshots();
+    ranch.wires.heal();
+    ranch.converged().await;
+    assert_eq!(notices::snapshots(), snapshots, "what it missed was still there");
+    cut(leader).await;
+    ranch.end().await;
+}
+
 /// R1, R10: a node that lost its disk, the founder of all, comes back under incarnation 2; its
 /// new replicas are refilled and become voters in place of the old, and count: with another node
 /// dead, what was acknowledged before is still there and the ranch still writes.

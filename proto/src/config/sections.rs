@@ -72,6 +72,8 @@ section! {
         /// Log entries kept per group behind a snapshot, so that a follower that was away
         /// briefly needs no snapshot.
         log_keep_entries: u64 = 4_096,
+        /// Log kept per group of what all its copies have, in MiB.
+        log_keep_mb: u64 = 64,
         /// Cache for blocks read from disk, in MiB a node.
         block_cache_mb: u64 = 32,
         /// Memory for writes not flushed yet, in MiB a node.

@@ -147,6 +147,7 @@ fn storage(s: &StorageConfig) -> Result<(), ConfigError> {
         ("flush_interval_ms", s.flush_interval_ms, 3_600_000),
         ("flush_log_mb", s.flush_log_mb, 1 << 20),
         ("log_keep_entries", s.log_keep_entries, 1 << 32),
+        ("log_keep_mb", s.log_keep_mb, 1 << 20),
         ("block_cache_mb", s.block_cache_mb, 1 << 20),
         ("write_buffer_mb", s.write_buffer_mb, 1 << 16),
         ("compaction_rate_mb_s", s.compaction_rate_mb_s, 1 << 20),

@@ -18,6 +18,8 @@ use crate::types::TypeConfig;
 
 /// A log of fewer entries is sent to a new learner as it is, and no snapshot.
 const LEARNER_ENTRIES: u64 = 64;
+/// Entries are purged so many at a time: each time is a write to the log.
+const PURGE_ENTRIES: u64 = 256;
 
 /// The openraft handle of a group.
 pub type RaftHandle = Raft<TypeConfig, StateMachine>;
@@ -175,6 +177,15 @@ impl GroupCore {
         added.map(drop).map_err(|error| self.members_error(&error))
     }
 
+    /// Purges entries whose effects are on disk: all but the last `entries` of them, and those up
+    /// to `surplus` that no member lacks, as far as is known here.
+    pub async fn purge(&self, entries: u64, surplus: Option<u64>) {
+        if let Some(upto) = dispensable(&self.metrics(), entries, surplus) {
+            // One that has stopped is reported by its own watcher.
+            let _ = self.raft.trigger().purge_log(upto).await;
+        }
+    }
+
     /// Makes exactly `voters` the voters; those left out are forgotten, not kept as learners.
     ///
     /// # Errors
@@ -260,12 +271,35 @@ pub(super) fn not_leader(forward: &ForwardToLeader<TypeConfig>, term: u64) -> Sh
 /// Up to which entry nobody needs the log any more, all members having it and the state being on
 /// disk; `None` when that is hardly any.
 fn purgeable(metrics: &RaftMetrics<TypeConfig>) -> Option<u64> {
+    metrics.replication.as_ref()?;
+    let upto = had_by_all(metrics)?;
+    (upto >= first(metrics) + LEARNER_ENTRIES).then_some(upto)
+}
+
+/// Up to which entry the state is on disk here and all members have the log, as far as this
+/// replica knows: one that does not lead knows of itself only. `None` when one has nothing.
+fn had_by_all(metrics: &RaftMetrics<TypeConfig>) -> Option<u64> {
     let durable = metrics.snapshot.as_ref()?.index;
-    let matching = metrics.replication.as_ref()?.values();
-    let had_by_all = matching.map(|at| at.as_ref().map_or(0, |id| id.index)).min();
-    let upto = had_by_all.map_or(durable, |at| at.min(durable));
-    let first = metrics.purged.as_ref().map_or(0, |id| id.index + 1);
-    (upto >= first + LEARNER_ENTRIES).then_some(upto)
+    let mut members = metrics.replication.iter().flat_map(|members| members.values());
+    members.try_fold(durable, |upto, matching| Some(upto.min(matching.as_ref()?.index)))
+}
+
+/// The first entry of the log.
+fn first(metrics: &RaftMetrics<TypeConfig>) -> u64 {
+    metrics.purged.as_ref().map_or(0, |id| id.index + 1)
+}
+
+/// Up to which entry the log is to be purged; see [`GroupCore::purge`].
+fn dispensable(
+    metrics: &RaftMetrics<TypeConfig>,
+    entries: u64,
+    surplus: Option<u64>,
+) -> Option<u64> {
+    let durable = metrics.snapshot.as_ref()?.index;
+    let first = first(metrics);
+    let many = durable.checked_sub(entries).filter(|upto| *upto + 1 >= first + PURGE_ENTRIES);
+    let large = surplus.min(had_by_all(metrics)).filter(|upto| *upto >= first);
+    many.max(large)
 }
 
 #[cfg(test)]
@@ -292,5 +326,29 @@ mod tests {
         assert_eq!(purgeable(&metrics), None, "hardly any");
         metrics.replication = Some([(2, None)].into());
         assert_eq!(purgeable(&metrics), None, "one has nothing yet");
+    }
+
+    #[test]
+    fn of_a_log_on_disk_some_entries_are_kept_and_some_bytes() {
+        let mut metrics = RaftMetrics::<TypeConfig>::new_initial(1);
+        assert_eq!(dispensable(&metrics, 0, Some(9)), None, "nothing is on disk");
+        metrics.snapshot = Some(log_id::<TypeConfig>(1, 1, 900));
+        metrics.purged = Some(log_id::<TypeConfig>(1, 1, 99));
+        assert_eq!(dispensable(&metrics, 1000, None), None);
+        assert_eq!(dispensable(&metrics, 545, None), Some(355));
+        assert_eq!(dispensable(&metrics, 546, None), None, "too few at a time");
+        assert_eq!(dispensable(&metrics, 1000, Some(99)), None, "they are gone");
+        assert_eq!(dispensable(&metrics, 1000, Some(100)), Some(100));
+        assert_eq!(dispensable(&metrics, 1000, Some(950)), Some(900), "not on disk yet");
+        let behind = |index| Some([(2, Some(log_id::<TypeConfig>(1, 1, index)))].into());
+        metrics.replication = behind(300);
+        assert_eq!(dispensable(&metrics, 1000, Some(500)), Some(300), "a member is behind");
+        assert_eq!(dispensable(&metrics, 200, Some(500)), Some(700), "too far");
+        metrics.replication = behind(50);
+        assert_eq!(dispensable(&metrics, 1000, Some(500)), None);
+        metrics.purged = None;
+        assert_eq!(dispensable(&metrics, 1000, Some(500)), Some(50));
+        metrics.replication = Some([(2, None)].into());
+        assert_eq!(dispensable(&metrics, 1000, Some(500)), None, "a member has nothing");
     }
 }

@@ -34,8 +34,9 @@ pub struct GroupOptions {
 
 /// openraft's configuration, the same for all groups of a node.
 ///
-/// Snapshots are triggered by the flush of the state store, never by openraft; heartbeats of all
-/// groups are sent by one ticker of the node, so that they leave together. How long to wait before
+/// Snapshots are triggered by the flush of the state store, never by openraft, and nor is the log
+/// purged by it ([`GroupCore::purge`](super::GroupCore::purge)); heartbeats of all groups are
+/// sent by one ticker of the node, so that they leave together. How long to wait before
 /// a replica that is away is tried again, the network says.
 ///
 /// # Errors
@@ -53,8 +54,7 @@ pub fn config(timers: Timers, log_keep_entries: u64) -> Result<Arc<Config>, Conf
         // Breaks the deadlock of a bridge partition; at least twice the longest election.
         quorum_loss_probe_interval: Some(timers.election_max_ms * 2),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: log_keep_entries,
-        purge_batch_size: 256,
+        max_in_snapshot_log_to_keep: u64::MAX,
         replication_lag_threshold: log_keep_entries,
         max_payload_entries: 64,
         install_snapshot_timeout: 60_000,

@@ -7,6 +7,8 @@
 
 use std::io;
 
+use ranch_proto::schema::MetricFamily;
+
 /// A failure of the database, by what the log must do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -67,6 +69,9 @@ pub trait LogEngine: Send + Sync + 'static {
 
     /// Failures of flushes and merges since the database was opened.
     fn background_errors(&self) -> u64;
+
+    /// What the database says of itself.
+    fn metrics(&self) -> Vec<MetricFamily>;
 }
 
 /// The writing side: collects a batch, then commits it whole.

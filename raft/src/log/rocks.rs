@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ranch_proto::schema::MetricFamily;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options,
     ReadOptions, WriteBatch, WriteOptions,
@@ -17,7 +18,7 @@ use super::options::LogOptions;
 use crate::damage::is_read_failure;
 use crate::garbage::Collector;
 use crate::rocks;
-use crate::rocks_metrics::BACKGROUND_ERRORS;
+use crate::rocks_metrics::{self, BACKGROUND_ERRORS};
 
 /// Reads of the log beyond the tail cache are rare and sequential: they need little cache.
 const BLOCK_CACHE_BYTES: usize = 8 << 20;
@@ -139,6 +140,10 @@ impl LogEngine for RocksEngine {
 
     fn background_errors(&self) -> u64 {
         self.db.property_int_value(BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
+    }
+
+    fn metrics(&self) -> Vec<MetricFamily> {
+        rocks_metrics::families("log", &self.db)
     }
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 use ranch_proto::GroupId;
+use ranch_proto::schema::MetricFamily;
 use tokio::sync::oneshot;
 
 use super::engine::{EngineWriter, LogEngine};
@@ -225,6 +226,14 @@ impl LogStore {
         purged.filter_map(|(group, purged)| Some((group, purged?.index))).collect()
     }
 
+    /// The last of a group's entries that must go for the rest to have at most `bytes`, about;
+    /// `None` when there are no more. What the log had when it was opened is not counted.
+    #[must_use]
+    pub fn surplus(&self, group: GroupId, bytes: u64) -> Option<u64> {
+        let state = self.shared().groups.lock().get(&group).cloned()?;
+        state.tail.lock().surplus(bytes)
+    }
+
     /// From now on, notes damage there.
     pub fn note_damage_in(&self, note: DamageNote) {
         // Called once, by the node's start.
@@ -246,6 +255,12 @@ impl LogStore {
     #[must_use]
     pub fn background_errors(&self) -> u64 {
         self.shared().engine.background_errors()
+    }
+
+    /// What the database says of itself.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<MetricFamily> {
+        self.shared().engine.metrics()
     }
 
     /// Writes what is queued and the newest commit marks, then stops the log writer. Writes that

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::marks::Marks;
 use super::record::RecordHash;
 use crate::types::{Entry, LogId, Vote};
 
@@ -52,6 +53,7 @@ pub(super) struct Tail {
     /// The entries `end - cache.len()..end`.
     cache: VecDeque<Cached>,
     cached_bytes: usize,
+    marks: Marks,
 }
 
 /// How to read a range of a log.
@@ -127,6 +129,11 @@ impl Tail {
         self.cached_bytes
     }
 
+    /// The last entry that must go for the rest to have about so many bytes.
+    pub(super) fn surplus(&self, bytes: u64) -> Option<u64> {
+        self.marks.surplus(bytes)
+    }
+
     /// Whether anything is known of the group.
     pub(super) fn has_data(&self) -> bool {
         !self.removed && (self.vote.is_some() || self.last.is_some())
@@ -155,6 +162,9 @@ impl Tail {
         self.last_hash = Some(last.hash);
         let grown = entries.iter().map(Cached::cost).sum();
         self.cached_bytes += grown;
+        for cached in &*entries {
+            self.marks.append(cached.entry.log_id.index, cached.bytes);
+        }
         let append = self.appends;
         self.cache.extend(entries.drain(..).map(|cached| Cached { append, ..cached }));
         grown
@@ -172,6 +182,7 @@ impl Tail {
         let freed = self.cache.drain(left..).map(|cached| cached.cost()).sum();
         self.cached_bytes -= freed;
         self.end = keep;
+        self.marks.truncate(keep);
         self.last = if keep > self.first { after } else { self.purged };
         self.last_hash = self.cache.back().map(|cached| cached.hash);
         self.shape += 1;
@@ -191,6 +202,7 @@ impl Tail {
         let freed = self.cache.drain(..gone.min(self.cache.len())).map(|c| c.cost()).sum();
         self.cached_bytes -= freed;
         self.purged = Some(upto);
+        self.marks.purge(upto.index);
         self.first = begin;
         if self.end <= begin {
             self.end = begin;

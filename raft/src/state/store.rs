@@ -187,7 +187,7 @@ impl StateStore {
 
     /// What the database says of itself.
     pub fn metrics(&self) -> Vec<MetricFamily> {
-        rocks_metrics::families(&[("state", &self.db)])
+        rocks_metrics::families("state", &self.db)
     }
 
     pub(crate) fn register(&self, progress: &Arc<Progress>) {

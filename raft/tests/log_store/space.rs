@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
+use ranch_proto::GroupId;
 use ranch_raft::log::{GroupLog, LogOptions, LogStore};
 use ranch_raft::types::{Entry, Proposal};
 
@@ -117,4 +118,34 @@ async fn purged_entries_give_their_space_back_beside_a_quiet_group() {
     };
     assert_holds(&store, 1, 0..ROUNDS).await;
     assert_holds(&store, 2, rounds * 64 - KEPT..rounds * 64).await;
+}
+
+/// Which entries are too many is known of what was appended since the log was opened.
+#[tokio::test]
+async fn the_surplus_of_a_log_is_known() {
+    const MIB: u64 = 1 << 20;
+    // Records are a little larger than what they carry.
+    const A_MIB: u64 = MIB / BYTES as u64;
+
+    let dir = scratch();
+    let store = LogStore::open(dir.path(), small()).unwrap();
+    let surplus = |store: &LogStore, id, mib| store.surplus(GroupId(id), mib * MIB);
+    let (mut large, mut small_one) = (group(&store, 1), group(&store, 2));
+    append_large(&mut large, 0..8 * A_MIB).await;
+    append_large(&mut small_one, 0..8).await;
+    assert_eq!((surplus(&store, 1, 9), surplus(&store, 2, 1)), (None, None));
+    let over = surplus(&store, 1, 2).unwrap();
+    assert!((5 * A_MIB..7 * A_MIB).contains(&over), "{over}");
+    large.purge(log_id(1, over)).await.unwrap();
+    assert_eq!(surplus(&store, 1, 3), None);
+    assert!(surplus(&store, 1, 1).is_some());
+    large.truncate_after(Some(log_id(1, over))).await.unwrap();
+    assert_eq!(surplus(&store, 1, 0), None);
+    append_large(&mut large, over + 1..over + 1 + 4 * A_MIB).await;
+    let over = surplus(&store, 1, 2).unwrap() - over;
+    assert!((A_MIB..4 * A_MIB).contains(&over), "{over}");
+    drop((large, small_one));
+    drop(store);
+    let store = LogStore::open(dir.path(), small()).unwrap();
+    assert_eq!(surplus(&store, 1, 0), None, "it was not counted");
 }
