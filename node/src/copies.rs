@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use ranch_proto::backup::PART_BYTES;
 use ranch_proto::schema::copy_reply::What;
 use ranch_proto::schema::{CopiedChunk, CopyReply, CopyRequest, reply};
 use ranch_proto::{GroupId, ShardError};
@@ -26,8 +27,6 @@ const IDLE_MAX: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_secs(30);
 /// Longest wait for this replica to catch up.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
-/// Bytes of a chunk in one answer.
-const PART_BYTES: usize = 1 << 20;
 
 /// The copies open on a node.
 #[derive(Default)]

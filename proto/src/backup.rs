@@ -29,6 +29,8 @@ const SCROLL_BYTES: usize = 64;
 
 /// Largest chunk there can be, in bytes: one scroll of the largest size, with room for the rest.
 pub const CHUNK_BYTES_MAX: u64 = SCROLL_MAX + (1 << 20);
+/// Most bytes of a chunk in one answer of a node.
+pub const PART_BYTES: usize = 1 << 20;
 /// Bytes of a digest.
 pub const DIGEST_BYTES: usize = 32;
 

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::HeaderValue;
-use ranch_proto::backup::{CHUNK_BYTES_MAX, encode_records};
+use ranch_proto::backup::{CHUNK_BYTES_MAX, PART_BYTES, encode_records};
 use ranch_proto::schema::copy_reply::What;
 use ranch_proto::schema::{CopiedTenant, CopyReply, CopyRequest, Record, TenantRecord, record};
 use ranch_proto::{Directory, GroupId, NodeId, ShardError, Shards, hex};
@@ -25,8 +25,6 @@ use crate::shown::until_shown;
 
 /// What chunks and records are.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// Most bytes of a chunk that are given when a part of it is asked for, as a node gives them.
-const PART_BYTES: u64 = 1 << 20;
 /// Longest wait for this router to know what the meta group knows.
 const CURRENT_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -274,7 +272,7 @@ fn asked_part<S: Shards>(call: &Call<'_, S>) -> Result<Option<(u64, u64)>, ApiEr
         (None, None) => Ok(None),
         (_, Some(0)) => Err(ApiError::BadParameter { field: "length", expected: "at least 1" }),
         (offset, length) => {
-            let length = length.map_or(PART_BYTES, |length| length.min(PART_BYTES));
+            let length = length.map_or(PART_BYTES as u64, |length| length.min(PART_BYTES as u64));
             Ok(Some((offset.unwrap_or(0), length)))
         }
     }
@@ -382,32 +380,4 @@ pub static OPERATIONS: &[Operation] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_lead_where_they_say() {
-        for (path, expected) in [
-            ("records", Some(Endpoint::Records)),
-            ("copies", Some(Endpoint::Open)),
-            ("copies/1-2-a", Some(Endpoint::Close("1-2-a"))),
-            ("copies/1-2-a/7", Some(Endpoint::Piece("1-2-a", "7"))),
-            ("copies/1-2-a/7/bytes", Some(Endpoint::Bytes("1-2-a", "7"))),
-            ("copies/1-2-a/7/x", None),
-            ("copies//7", None),
-            ("", None),
-        ] {
-            assert_eq!(Endpoint::find(path), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn names_of_copies_are_read_back() {
-        let place = Place { shard: GroupId(3), node: NodeId(2), copy: 0xbeef };
-        assert_eq!(place.name(), "3-2-beef");
-        assert_eq!(Place::parse("3-2-beef").unwrap().copy, 0xbeef);
-        for bad in ["", "3-2", "3-2-0", "3-2-x", "3-2-1-1", "-2-1"] {
-            assert!(Place::parse(bad).is_none(), "{bad}");
-        }
-    }
-}
+mod tests;
